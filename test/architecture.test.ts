@@ -7,7 +7,7 @@ import { expect, test } from "vitest";
 const SRC = resolve(import.meta.dirname, "../src");
 
 /** What each room may import; a longer path is a room within a room, `*` is every room but `cli`. */
-export const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
+const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   spec: [],
   codec: [],
   host: [],
