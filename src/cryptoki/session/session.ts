@@ -1,0 +1,172 @@
+/**
+ * A session: what `withSession` hands out.
+ *
+ * A PKCS#11 session runs one Init…Final sequence at a time. Behind this class is a small pool of them: the main one,
+ * where objects are made (session objects die with it), and others for operations that run at the same time.
+ * @module
+ */
+import type { FunctionName } from "../../spec/functions.ts";
+import type { Attributes } from "../attributes.ts";
+import { failedWith } from "../errors.ts";
+import type { PinSupply } from "../pin.ts";
+import type { Args, Awaitable, Mechanism, Reply, Ulong } from "../port.ts";
+import type { Token } from "../token.ts";
+import { decrypt, encrypt } from "./encryption.ts";
+import { deriveKey, generateKey, generateKeyPair, type KeyPair, unwrapKey, wrapKey } from "./keys.ts";
+import { createObject, findObjects, findOne, TokenObject } from "./objects.ts";
+import { digest, random } from "./random.ts";
+import { type Data, sign, verify } from "./signing.ts";
+
+/** How many PKCS#11 sessions one Session opens at most. */
+const POOL_LIMIT = 8;
+
+export class Session {
+  readonly token: Token;
+  /** The main PKCS#11 session. */
+  readonly handle: Ulong;
+  /** For keys that want the PIN at every use; undefined where none was given. */
+  readonly pin: PinSupply | undefined;
+  readonly #flags: number;
+  readonly #idle: Ulong[];
+  readonly #waiting: ((handle: Ulong) => void)[] = [];
+  #opened = 1;
+  #limit = POOL_LIMIT;
+
+  /** @internal Sessions come from `Token.withSession`. */
+  constructor(token: Token, handle: Ulong, flags: number, pin: PinSupply | undefined) {
+    this.token = token;
+    this.handle = handle;
+    this.pin = pin;
+    this.#flags = flags;
+    this.#idle = [handle];
+  }
+
+  call<F extends FunctionName>(fn: F, args: Args<F>): Awaitable<Reply<F>> {
+    return this.token.module.call(fn, args);
+  }
+
+  /** Runs `use` with a PKCS#11 session that nothing else uses meanwhile. */
+  async exclusive<T>(use: (handle: Ulong) => Awaitable<T>): Promise<T> {
+    const handle = this.#idle.pop() ?? (await this.#another());
+    try {
+      return await use(handle);
+    } finally {
+      const next = this.#waiting.shift();
+      if (next === undefined) this.#idle.push(handle);
+      else next(handle);
+    }
+  }
+
+  async #another(): Promise<Ulong> {
+    if (this.#opened < this.#limit) {
+      this.#opened += 1;
+      try {
+        const { session } = await this.call("C_OpenSession", { slot: this.token.slot, flags: this.#flags });
+        return session;
+      } catch (error) {
+        this.#opened -= 1;
+        if (!failedWith(error, "CKR_SESSION_COUNT") || this.#opened === 0) throw error;
+        this.#limit = this.#opened;
+      }
+    }
+    return this.#idle.pop() ?? new Promise((resolve) => this.#waiting.push(resolve));
+  }
+
+  /** @internal */
+  async close(): Promise<void> {
+    for (const session of new Set([...this.#idle, this.handle])) {
+      try {
+        await this.call("C_CloseSession", { session });
+      } catch (error) {
+        // Gone already: the token was removed or initialised, or the module's process died.
+        if (
+          !failedWith(
+            error,
+            "CKR_SESSION_HANDLE_INVALID",
+            "CKR_SESSION_CLOSED",
+            "CKR_DEVICE_REMOVED",
+            "CKR_DEVICE_ERROR",
+            "CKR_TOKEN_NOT_PRESENT",
+          )
+        )
+          throw error;
+      }
+    }
+  }
+
+  /** The objects that match, one by one; the search runs on a session of its own. */
+  find(match: Attributes = {}): AsyncIterable<TokenObject> {
+    return findObjects(this, match);
+  }
+
+  /**
+   * The one object that matches.
+   * @throws ObjectNotFoundError when there is none, or more than one (listing them)
+   */
+  findOne(match: Attributes): Promise<TokenObject> {
+    return findOne(this, match);
+  }
+
+  /** An object by its handle. */
+  object(handle: Ulong): TokenObject {
+    return new TokenObject(this, handle);
+  }
+
+  /** Imports an object: a certificate, data, or a key whose value is known. */
+  create(attributes: Attributes): Promise<TokenObject> {
+    return createObject(this, attributes);
+  }
+
+  generateKeyPair(mechanism: Mechanism, publicKey: Attributes, privateKey: Attributes): Promise<KeyPair> {
+    return generateKeyPair(this, mechanism, publicKey, privateKey);
+  }
+
+  generateKey(mechanism: Mechanism, attributes: Attributes): Promise<TokenObject> {
+    return generateKey(this, mechanism, attributes);
+  }
+
+  /** Signs; data that comes in pieces is signed piece by piece. */
+  sign(key: TokenObject, mechanism: Mechanism, data: Data): Promise<Uint8Array> {
+    return sign(this, key, mechanism, data);
+  }
+
+  /** Whether a signature is right; anything but a wrong signature throws. */
+  verify(key: TokenObject, mechanism: Mechanism, data: Data, signature: Uint8Array): Promise<boolean> {
+    return verify(this, key, mechanism, data, signature);
+  }
+
+  encrypt(key: TokenObject, mechanism: Mechanism, data: Uint8Array): Promise<Uint8Array> {
+    return encrypt(this, key, mechanism, data);
+  }
+
+  decrypt(key: TokenObject, mechanism: Mechanism, data: Uint8Array): Promise<Uint8Array> {
+    return decrypt(this, key, mechanism, data);
+  }
+
+  /** The value of `key`, wrapped (encrypted) with `wrappingKey`. */
+  wrap(wrappingKey: TokenObject, mechanism: Mechanism, key: TokenObject): Promise<Uint8Array> {
+    return wrapKey(this, wrappingKey, mechanism, key);
+  }
+
+  unwrap(
+    unwrappingKey: TokenObject,
+    mechanism: Mechanism,
+    wrapped: Uint8Array,
+    attributes: Attributes,
+  ): Promise<TokenObject> {
+    return unwrapKey(this, unwrappingKey, mechanism, wrapped, attributes);
+  }
+
+  derive(baseKey: TokenObject, mechanism: Mechanism, attributes: Attributes): Promise<TokenObject> {
+    return deriveKey(this, baseKey, mechanism, attributes);
+  }
+
+  digest(mechanism: Mechanism, data: Data): Promise<Uint8Array> {
+    return digest(this, mechanism, data);
+  }
+
+  /** Random bytes from the token. @param length in bytes */
+  random(length: number): Promise<Uint8Array> {
+    return random(this, length);
+  }
+}

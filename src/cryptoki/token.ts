@@ -1,0 +1,174 @@
+/**
+ * A token: who is logged in, and sessions that close by themselves. Clauses are of PKCS#11 3.1.
+ * @module
+ */
+import { utf8 } from "../codec/bytes.ts";
+import { hasFlag, SESSION_FLAGS, TOKEN_FLAGS } from "../spec/flags.ts";
+import { CKU } from "../spec/objects.ts";
+import { CryptokiError, failedWith, KeywrightError } from "./errors.ts";
+import type { Module } from "./module.ts";
+import { type PinSupply, withPin } from "./pin.ts";
+import type { Awaitable, Structure, Ulong } from "./port.ts";
+import { Session } from "./session/session.ts";
+import { formatUri, tokenUri } from "./uri.ts";
+
+/** Who works with the token. */
+export type Role = "USER" | "SO";
+
+export interface SessionOptions {
+  /** Logs in before and out after; without it the session sees public objects only. */
+  readonly user?: Role;
+  /** Asked for only when a login is sent: not on a token with a PIN pad, nor when another session has logged in. */
+  readonly pin?: PinSupply | undefined;
+  /** Opens the session read-write; the SO's always is. */
+  readonly write?: boolean;
+}
+
+/** A label that does not fit a token. */
+export class LabelError extends KeywrightError {
+  override readonly code = "ERR_LABEL";
+}
+
+/** A token in a slot. Its login state belongs to the whole application: PKCS#11 has one per token (5.6.8). */
+export class Token {
+  readonly module: Module;
+  readonly slot: Ulong;
+  /** CK_TOKEN_INFO, as last read. */
+  info: Structure<"tokenInfo">;
+  #role: Role | undefined;
+  #logins = 0;
+  #login: Promise<void> = Promise.resolve();
+  #ours = false;
+
+  /** @internal Tokens come from a Module. */
+  constructor(module: Module, slot: Ulong, info: Structure<"tokenInfo">) {
+    this.module = module;
+    this.slot = slot;
+    this.info = info;
+  }
+
+  /** The token's URI, as text. */
+  get uri(): string {
+    return formatUri(tokenUri(this.info));
+  }
+
+  /** Whether a flag of CK_TOKEN_INFO was set when it was last read. */
+  has(flag: keyof typeof TOKEN_FLAGS): boolean {
+    return hasFlag(Number(this.info.flags), TOKEN_FLAGS[flag][0]);
+  }
+
+  /** Reads CK_TOKEN_INFO again. */
+  async refresh(): Promise<this> {
+    this.info = (await this.module.call("C_GetTokenInfo", { slot: this.slot })).info;
+    return this;
+  }
+
+  /**
+   * Opens a session, runs `use` and closes it, whatever happens. Logins are counted: the token is logged out when the
+   * last session that wanted the login ends, so two of these at once never log each other out.
+   * @throws CryptokiError from C_OpenSession or C_Login
+   */
+  async withSession<T>(options: SessionOptions, use: (session: Session) => Awaitable<T>): Promise<T> {
+    const write = options.write === true || options.user === "SO";
+    const flags = SESSION_FLAGS.CKF_SERIAL_SESSION[0] | (write ? SESSION_FLAGS.CKF_RW_SESSION[0] : 0);
+    const { session: handle } = await this.module.call("C_OpenSession", { slot: this.slot, flags });
+    const session = new Session(this, handle, flags, options.pin);
+    try {
+      if (options.user !== undefined) await this.#enter(options.user, handle, options.pin);
+      try {
+        return await use(session);
+      } finally {
+        if (options.user !== undefined) await this.#leave(handle);
+      }
+    } finally {
+      await session.close();
+    }
+  }
+
+  async #enter(role: Role, session: Ulong, pin: PinSupply | undefined): Promise<void> {
+    if (this.#role !== undefined && this.#role !== role) {
+      throw new CryptokiError(
+        "C_Login",
+        "CKR_USER_ANOTHER_ALREADY_LOGGED_IN",
+        `${this.#role} is logged in to ${this.uri}`,
+      );
+    }
+    this.#logins += 1;
+    if (this.#role === undefined) {
+      this.#role = role;
+      this.#login = this.#sendLogin(role, session, pin);
+    }
+    try {
+      await this.#login;
+    } catch (error) {
+      this.#logins -= 1;
+      if (this.#logins === 0) this.#role = undefined;
+      throw error;
+    }
+  }
+
+  async #sendLogin(role: Role, session: Ulong, pin: PinSupply | undefined): Promise<void> {
+    try {
+      await this.#withPin(pin, (bytes) =>
+        this.module.call("C_Login", { session, userType: CKU[`CKU_${role}`][0], pin: bytes }),
+      );
+      this.#ours = true;
+    } catch (error) {
+      // Another part of this process logged in through the same library; it logs out too.
+      if (!failedWith(error, "CKR_USER_ALREADY_LOGGED_IN")) throw error;
+      this.#ours = false;
+    }
+  }
+
+  async #leave(session: Ulong): Promise<void> {
+    this.#logins -= 1;
+    if (this.#logins > 0) return;
+    this.#role = undefined;
+    if (!this.#ours) return;
+    try {
+      await this.module.call("C_Logout", { session });
+    } catch (error) {
+      // The token went away or the session died: nobody is logged in, which is what was wanted.
+      if (!(error instanceof CryptokiError)) throw error;
+    }
+  }
+
+  #withPin<T>(pin: PinSupply | undefined, use: (bytes: Uint8Array | null) => Awaitable<T>): Promise<T> {
+    return withPin(pin, this, use);
+  }
+
+  /**
+   * Initialises the token: destroys every object in it and sets its label (5.5.7). A new token takes the SO PIN given;
+   * one that was initialised before wants the SO PIN it has.
+   * @param label at most 32 bytes of UTF-8
+   */
+  async initialise(label: string, soPin: PinSupply): Promise<void> {
+    const bytes = utf8(label);
+    if (bytes.length > 32)
+      throw new LabelError(`label ${JSON.stringify(label)} has ${bytes.length} bytes, at most 32 fit`);
+    await this.#withPin(soPin, (pin) => this.module.call("C_InitToken", { slot: this.slot, pin, label: bytes }));
+    await this.refresh();
+  }
+
+  /** Sets the user PIN as the SO (5.5.8). */
+  async initialisePin(soPin: PinSupply, userPin: PinSupply): Promise<void> {
+    await this.withSession({ user: "SO", pin: soPin }, (session) =>
+      this.#withPin(userPin, (pin) => this.module.call("C_InitPIN", { session: session.handle, pin })),
+    );
+    await this.refresh();
+  }
+
+  /** Changes the PIN of the user, or of the SO, who gives the old one (5.5.9). */
+  async changePin(role: Role, oldPin: PinSupply, newPin: PinSupply): Promise<void> {
+    const change = (session: Session) =>
+      this.#withPin(oldPin, (before) =>
+        this.#withPin(newPin, (next) =>
+          this.module.call("C_SetPIN", { session: session.handle, oldPin: before, newPin: next }),
+        ),
+      );
+    // C_SetPIN in a session where nobody is logged in changes the user's PIN; the SO must be logged in for theirs.
+    if (role === "SO") await this.withSession({ user: "SO", pin: oldPin }, change);
+    else await this.withSession({ write: true }, change);
+    await this.refresh();
+  }
+}
