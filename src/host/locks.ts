@@ -1,0 +1,88 @@
+/**
+ * Locks between processes: flock(2) on a file that names its holder. A lock ends with its process, however that ends.
+ * @module
+ */
+import { type FileHandle, open } from "node:fs/promises";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { explainSystem, HostError } from "./errors.ts";
+import { makePrivateFolder } from "./files.ts";
+
+const LOCK_EX = 2;
+const LOCK_NB = 4;
+/** EAGAIN, which is also EWOULDBLOCK, on Linux. */
+const EAGAIN = 11;
+const POLL_MS = 50;
+
+let flock: ((fd: number, operation: number) => number) | undefined;
+let errno: (() => number) | undefined;
+
+async function loadFlock(): Promise<void> {
+  const { default: koffi } = await import("koffi");
+  flock ??= koffi.load(null).func("int flock(int fd, int operation)") as (fd: number, operation: number) => number;
+  errno ??= () => koffi.errno();
+}
+
+export interface LockOptions {
+  /** The folder of the lock files; made when missing. */
+  readonly folder: string;
+  /** What is being done, for whoever waits. */
+  readonly purpose: string;
+  /** How long to wait for another holder, in ms; 60 000 by default. */
+  readonly waitMs?: number;
+  /** Called once when the lock is taken by somebody else. */
+  readonly onWait?: (holder: string) => void;
+}
+
+/**
+ * Runs `use` while holding the locks of these names, taken in sorted order so that two callers never wait for each other.
+ * @throws HostError naming the holder when a lock stays taken
+ */
+export async function withLocks<T>(names: readonly string[], options: LockOptions, use: () => Promise<T>): Promise<T> {
+  await loadFlock();
+  await makePrivateFolder(options.folder);
+  const held: FileHandle[] = [];
+  try {
+    for (const name of [...new Set(names)].sort()) held.push(await take(name, options));
+    return await use();
+  } finally {
+    for (const handle of held.reverse()) await handle.close();
+  }
+}
+
+async function take(name: string, options: LockOptions): Promise<FileHandle> {
+  const path = join(options.folder, `${name}.lock`);
+  const deadline = Date.now() + (options.waitMs ?? 60_000);
+  let told = false;
+  let handle: FileHandle;
+  try {
+    handle = await open(path, "a+", 0o600);
+  } catch (error) {
+    throw new HostError(`cannot open the lock ${path}: ${explainSystem(error)}`, { cause: error });
+  }
+  try {
+    while (flock!(handle.fd, LOCK_EX | LOCK_NB) !== 0) {
+      if (errno!() !== EAGAIN) throw new HostError(`flock: errno ${errno!()} on ${path}`);
+      const holder = (await readHolder(handle)) || "another process";
+      if (!told) options.onWait?.(holder);
+      told = true;
+      if (Date.now() >= deadline) {
+        throw new HostError(`${path} stays locked by ${holder}`, {
+          hints: ["wait for it to end, or end it, and try again"],
+        });
+      }
+      await sleep(POLL_MS);
+    }
+    await handle.truncate(0);
+    await handle.appendFile(`process ${process.pid}: ${options.purpose}\n`);
+    return handle;
+  } catch (error) {
+    await handle.close();
+    throw error;
+  }
+}
+
+async function readHolder(handle: FileHandle): Promise<string> {
+  const { buffer, bytesRead } = await handle.read(Buffer.alloc(256), 0, 256, 0);
+  return buffer.toString("utf8", 0, bytesRead).trim();
+}

@@ -1,0 +1,71 @@
+/**
+ * Child processes. A child gets a few variables of ours and those that it is given, never the whole environment; it
+ * inherits no lock and no open file (Node opens all of them close-on-exec).
+ * @module
+ */
+import { spawn } from "node:child_process";
+import { explainSystem, HostError } from "./errors.ts";
+
+/** What every child may know of our environment. */
+const KEPT = ["PATH", "HOME", "USER", "LOGNAME", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR", "XDG_RUNTIME_DIR"];
+
+/** The few variables that a child has need of, and `more`. */
+export function scrubbedEnvironment(more: Readonly<Record<string, string>> = {}): Record<string, string> {
+  const kept = KEPT.flatMap((name) => (process.env[name] === undefined ? [] : [[name, process.env[name]]]));
+  return { ...Object.fromEntries(kept), ...more };
+}
+
+/** How long to read on after a child's end, in ms. */
+const DRAIN_MS = 500;
+
+export interface RunOptions {
+  readonly arguments?: readonly string[];
+  readonly environment?: Readonly<Record<string, string>>;
+  readonly input?: Uint8Array | string;
+  /** Where the child's output goes: to our standard error, or back to the caller. */
+  readonly output: "show" | "return";
+  readonly folder?: string;
+  /** In ms; the child is killed then. No limit by default. */
+  readonly timeoutMs?: number;
+}
+
+export interface RunResult {
+  /** The exit code; null when a signal ended the child. */
+  readonly status: number | null;
+  readonly signal: string | null;
+  /** Standard output, where it was asked for. */
+  readonly output: Buffer;
+}
+
+/**
+ * Runs a program to its end. Waits for the program itself, not for what it left running in the background.
+ * @throws HostError when it cannot be started
+ */
+export function run(program: string, options: RunOptions): Promise<RunResult> {
+  return new Promise((resolve, reject) => {
+    const child = spawn(program, [...(options.arguments ?? [])], {
+      env: scrubbedEnvironment(options.environment),
+      stdio: ["pipe", options.output === "return" ? "pipe" : 2, 2],
+      ...(options.folder === undefined ? {} : { cwd: options.folder }),
+      ...(options.timeoutMs === undefined ? {} : { timeout: options.timeoutMs, killSignal: "SIGKILL" as const }),
+    });
+    const chunks: Buffer[] = [];
+    child.stdout?.on("data", (chunk: Buffer) => chunks.push(chunk));
+    child.on("error", (error) =>
+      reject(new HostError(`cannot run ${program}: ${explainSystem(error)}`, { cause: error })),
+    );
+    child.on("exit", (status, signal) => {
+      const finish = () => {
+        clearTimeout(drain);
+        child.stdout?.destroy();
+        resolve({ status, signal, output: Buffer.concat(chunks) });
+      };
+      // A background process of the child may hold the pipe open for ever: what came soon after the end is the answer.
+      const drain = setTimeout(finish, DRAIN_MS);
+      child.on("close", finish);
+    });
+    // A program that does not read its input closes the pipe; that is its right.
+    child.stdin!.on("error", () => undefined);
+    child.stdin!.end(options.input ?? "");
+  });
+}
