@@ -1,0 +1,293 @@
+/**
+ * Certificate extensions in OpenSSL's syntax (x509v3_config(5)): `basicConstraints=critical,CA:TRUE`.
+ * @module
+ */
+import { AsnConvert, OctetString } from "@peculiar/asn1-schema";
+import {
+  AccessDescription,
+  Name as AsnName,
+  AuthorityInfoAccessSyntax,
+  AuthorityKeyIdentifier,
+  BasicConstraints,
+  CertificatePolicies,
+  CRLDistributionPoints,
+  DistributionPoint,
+  DistributionPointName,
+  ExtendedKeyUsage,
+  Extension,
+  GeneralName,
+  GeneralSubtree,
+  GeneralSubtrees,
+  KeyIdentifier,
+  KeyUsage,
+  KeyUsageFlags,
+  NameConstraints,
+  PolicyInformation,
+  SubjectAlternativeName,
+  SubjectKeyIdentifier,
+} from "@peculiar/asn1-x509";
+import { fromHex } from "../codec/bytes.ts";
+import { X509Error } from "./errors.ts";
+import { oid, parseConstraint, parseGeneralName } from "./general-names.ts";
+import { encodeName, type Name, nameValue } from "./names.ts";
+import { keyIdentifier } from "./public-keys.ts";
+
+/** What some extensions are made from. */
+export interface ExtensionContext {
+  readonly subject: Name;
+  /** SubjectPublicKeyInfo of the certified key. */
+  readonly spki: Uint8Array;
+  /** The issuer; absent for a certificate that signs itself, and for a request. */
+  readonly issuer?: {
+    readonly spki: Uint8Array;
+    readonly name: Name;
+    /** Its certificate's serial number, big-endian. */
+    readonly serial: Uint8Array;
+  };
+}
+
+/** A value of the library that serialises itself, or DER given as it is, or nothing (`none`). */
+type Built = object | Uint8Array | undefined;
+type Build = (values: string[], context: ExtensionContext, text: string) => Built;
+
+const EXTENSIONS: Readonly<Record<string, readonly [oid: string, build: Build]>> = {
+  basicConstraints: ["2.5.29.19", basicConstraints],
+  keyUsage: ["2.5.29.15", keyUsage],
+  extendedKeyUsage: ["2.5.29.37", extendedKeyUsage],
+  subjectAltName: ["2.5.29.17", subjectAltName],
+  nameConstraints: ["2.5.29.30", nameConstraints],
+  certificatePolicies: ["2.5.29.32", certificatePolicies],
+  authorityInfoAccess: ["1.3.6.1.5.5.7.1.1", authorityInfoAccess],
+  crlDistributionPoints: ["2.5.29.31", crlDistributionPoints],
+  subjectKeyIdentifier: ["2.5.29.14", subjectKeyIdentifier],
+  authorityKeyIdentifier: ["2.5.29.35", authorityKeyIdentifier],
+};
+
+/** Sections of OpenSSL's stock configuration that declarations name without `=`. */
+const SECTIONS: Readonly<Record<string, readonly string[]>> = {
+  v3_ca: [
+    "subjectKeyIdentifier=hash",
+    "authorityKeyIdentifier=keyid:always,issuer",
+    "basicConstraints=critical,CA:TRUE",
+  ],
+  v3_req: ["basicConstraints=CA:FALSE", "keyUsage=nonRepudiation,digitalSignature,keyEncipherment"],
+};
+
+/** Added where a declaration does not say otherwise (RFC 5280 4.2.1.1 and 4.2.1.2). */
+const DEFAULTS = ["subjectKeyIdentifier=hash", "authorityKeyIdentifier=keyid"];
+
+interface Parsed {
+  readonly name: string;
+  readonly oid: string;
+  readonly critical: boolean;
+  readonly values: string[];
+  readonly text: string;
+}
+
+/** Checks the syntax of extensions without making them. @throws X509Error naming what is wrong */
+export function checkExtensions(texts: readonly string[]): void {
+  const example = { subject: [], spki: EXAMPLE_SPKI };
+  for (const parsed of parseAll(texts)) buildOne(parsed, example);
+}
+
+/** The SubjectPublicKeyInfo of an Ed25519 key of zeroes, for checking extensions before there is a key. */
+const EXAMPLE_SPKI = Uint8Array.of(0x30, 0x2a, 0x30, 5, 6, 3, 0x2b, 0x65, 0x70, 3, 0x21, ...new Uint8Array(33));
+
+/**
+ * Makes the extensions of a certificate or request, with the key identifiers added where they are not given.
+ * @throws X509Error naming the extension and the fault; for an extension that is given twice
+ */
+export function buildExtensions(texts: readonly string[], context: ExtensionContext, request = false): Extension[] {
+  const given = parseAll(texts);
+  const defaults = request ? [] : parseAll(DEFAULTS).filter((d) => !given.some((g) => g.oid === d.oid));
+  return [...given, ...defaults].flatMap((parsed) => {
+    const value = buildOne(parsed, context);
+    if (value === undefined) return [];
+    return [new Extension({ extnID: parsed.oid, critical: parsed.critical, extnValue: new OctetString(value) })];
+  });
+}
+
+function parseAll(texts: readonly string[]): Parsed[] {
+  const all = texts.flatMap((text) => (text.includes("=") ? [text] : section(text))).map(parseOne);
+  const twice = all.find((one, i) => all.findIndex((other) => other.oid === one.oid) !== i);
+  if (twice !== undefined) throw new X509Error(`the extension ${twice.name} is given twice`);
+  return all;
+}
+
+function section(name: string): readonly string[] {
+  const found = SECTIONS[name.trim()];
+  if (found !== undefined) return found;
+  throw new X509Error(`${JSON.stringify(name)} is not an extension`, {
+    hints: [
+      `an extension looks like keyUsage=critical,digitalSignature; sections: ${Object.keys(SECTIONS).join(", ")}`,
+    ],
+  });
+}
+
+function parseOne(text: string): Parsed {
+  const equals = text.indexOf("=");
+  const name = text.slice(0, equals).trim();
+  const parts = text
+    .slice(equals + 1)
+    .split(",")
+    .map((part) => part.trim());
+  const critical = parts[0] === "critical";
+  const values = critical ? parts.slice(1) : parts;
+  const known = EXTENSIONS[name];
+  const code = known?.[0] ?? (/^[0-2](?:\.\d+)+$/.test(name) ? name : undefined);
+  if (code === undefined) {
+    throw new X509Error(`there is no extension ${JSON.stringify(name)}`, {
+      hints: [`extensions: ${Object.keys(EXTENSIONS).join(", ")}, or an object identifier with DER:hex`],
+    });
+  }
+  if (values.length === 0 || values.includes(""))
+    throw new X509Error(`the extension ${JSON.stringify(text)} has an empty value`);
+  return { name, oid: code, critical, values, text };
+}
+
+function buildOne(parsed: Parsed, context: ExtensionContext): Uint8Array | undefined {
+  const { values, text } = parsed;
+  const built = values[0]!.startsWith("DER:")
+    ? derValue(values.join(","), text)
+    : EXTENSIONS[parsed.name] === undefined
+      ? unknown(text)
+      : EXTENSIONS[parsed.name]![1](values, context, text);
+  return built === undefined || built instanceof Uint8Array ? built : new Uint8Array(AsnConvert.serialize(built));
+}
+
+function unknown(text: string): never {
+  throw new X509Error(`${JSON.stringify(text)}: an extension by its identifier takes DER:hex`);
+}
+
+function refuse(text: string, value: string, expected: string): never {
+  throw new X509Error(`${JSON.stringify(text)}: ${JSON.stringify(value)} is not ${expected}`);
+}
+
+function derValue(value: string, text: string): Uint8Array {
+  const bytes = fromHex(value.slice("DER:".length).replaceAll(/[: ]/g, ""));
+  if (bytes === undefined || bytes.length === 0) refuse(text, value, "DER: and hexadecimal");
+  return bytes;
+}
+
+function basicConstraints(values: string[], _context: ExtensionContext, text: string): Built {
+  let cA = false;
+  let pathLenConstraint: number | undefined;
+  for (const value of values) {
+    const [name, setting] = value.split(":").map((part) => part.trim().toLowerCase());
+    if (name === "ca" && (setting === "true" || setting === "false")) cA = setting === "true";
+    else if (name === "pathlen" && /^\d+$/.test(setting ?? "")) pathLenConstraint = Number(setting);
+    else refuse(text, value, "CA:TRUE, CA:FALSE or pathlen:N");
+  }
+  return new BasicConstraints(pathLenConstraint === undefined ? { cA } : { cA, pathLenConstraint });
+}
+
+function keyUsage(values: string[], _context: ExtensionContext, text: string): Built {
+  const names = Object.keys(KeyUsageFlags).filter((name) => !/^\d+$/.test(name)) as (keyof typeof KeyUsageFlags)[];
+  const flags = values.map((value) => {
+    const wanted = value === "contentCommitment" ? "nonRepudiation" : value;
+    const name = names.find((one) => one.toLowerCase() === wanted.toLowerCase());
+    return name === undefined ? refuse(text, value, `one of ${names.join(", ")}`) : KeyUsageFlags[name];
+  });
+  return new KeyUsage(flags.reduce<number>((all, flag) => all | flag, 0));
+}
+
+const PURPOSES: Readonly<Record<string, string>> = {
+  serverAuth: "1.3.6.1.5.5.7.3.1",
+  clientAuth: "1.3.6.1.5.5.7.3.2",
+  codeSigning: "1.3.6.1.5.5.7.3.3",
+  emailProtection: "1.3.6.1.5.5.7.3.4",
+  timeStamping: "1.3.6.1.5.5.7.3.8",
+  OCSPSigning: "1.3.6.1.5.5.7.3.9",
+  ipsecIKE: "1.3.6.1.5.5.7.3.17",
+  msSmartcardLogin: "1.3.6.1.4.1.311.20.2.2",
+  anyExtendedKeyUsage: "2.5.29.37.0",
+};
+
+function extendedKeyUsage(values: string[], _context: ExtensionContext, text: string): Built {
+  return new ExtendedKeyUsage(
+    values.map((value) => {
+      if (/^[0-2]\./.test(value)) return oid(value);
+      const name = Object.keys(PURPOSES).find((one) => one.toLowerCase() === value.toLowerCase());
+      return name === undefined ? refuse(text, value, `one of ${Object.keys(PURPOSES).join(", ")}`) : PURPOSES[name]!;
+    }),
+  );
+}
+
+function subjectAltName(values: string[], { subject }: ExtensionContext): Built {
+  const names = values.flatMap((value) => {
+    if (value !== "email:copy") return [parseGeneralName(value)];
+    const email = nameValue(subject, "emailAddress");
+    return email === undefined ? [] : [new GeneralName({ rfc822Name: email })];
+  });
+  return new SubjectAlternativeName(names);
+}
+
+function nameConstraints(values: string[], _context: ExtensionContext, text: string): Built {
+  const trees = { permitted: [] as GeneralSubtree[], excluded: [] as GeneralSubtree[] };
+  for (const value of values) {
+    const [kind, base] = value.split(";").map((part) => part.trim()) as [keyof typeof trees, string | undefined];
+    if (!Object.hasOwn(trees, kind) || base === undefined) refuse(text, value, "permitted;NAME or excluded;NAME");
+    trees[kind].push(new GeneralSubtree({ base: parseConstraint(base) }));
+  }
+  return new NameConstraints({
+    ...(trees.permitted.length === 0 ? {} : { permittedSubtrees: new GeneralSubtrees(trees.permitted) }),
+    ...(trees.excluded.length === 0 ? {} : { excludedSubtrees: new GeneralSubtrees(trees.excluded) }),
+  });
+}
+
+function certificatePolicies(values: string[]): Built {
+  return new CertificatePolicies(values.map((value) => new PolicyInformation({ policyIdentifier: oid(value) })));
+}
+
+function authorityInfoAccess(values: string[], _context: ExtensionContext, text: string): Built {
+  const methods: Readonly<Record<string, string>> = { OCSP: "1.3.6.1.5.5.7.48.1", caIssuers: "1.3.6.1.5.5.7.48.2" };
+  return new AuthorityInfoAccessSyntax(
+    values.map((value) => {
+      const [method, location] = value.split(";").map((part) => part.trim());
+      const accessMethod = methods[method ?? ""];
+      if (accessMethod === undefined || location === undefined) refuse(text, value, "OCSP;URI:… or caIssuers;URI:…");
+      return new AccessDescription({ accessMethod, accessLocation: parseGeneralName(location) });
+    }),
+  );
+}
+
+function crlDistributionPoints(values: string[]): Built {
+  return new CRLDistributionPoints(
+    values.map((value) => {
+      const distributionPoint = new DistributionPointName({ fullName: [parseGeneralName(value)] });
+      return new DistributionPoint({ distributionPoint });
+    }),
+  );
+}
+
+function subjectKeyIdentifier(values: string[], { spki }: ExtensionContext, text: string): Built {
+  const [value] = values as [string];
+  if (value === "none") return undefined;
+  const bytes = value === "hash" ? keyIdentifier(spki) : fromHex(value.replaceAll(":", ""));
+  if (bytes === undefined) refuse(text, value, "hash, none or hexadecimal");
+  return new SubjectKeyIdentifier(bytes);
+}
+
+function authorityKeyIdentifier(values: string[], context: ExtensionContext, text: string): Built {
+  if (values[0] === "none") return undefined;
+  const wanted = (name: string) => values.some((value) => value === name || value === `${name}:always`);
+  const stranger = values.find((value) => !/^(?:keyid|issuer)(?::always)?$/.test(value));
+  if (stranger !== undefined) refuse(text, stranger, "keyid, issuer (each with :always if need be) or none");
+  const { issuer } = context;
+  // A certificate that signs itself points at itself. OpenSSL adds name and serial only where it must: `always`, or no
+  // key identifier.
+  const byName = issuer !== undefined && (values.includes("issuer:always") || (wanted("issuer") && !wanted("keyid")));
+  return new AuthorityKeyIdentifier({
+    ...(wanted("keyid") ? { keyIdentifier: new KeyIdentifier(keyIdentifier(issuer?.spki ?? context.spki)) } : {}),
+    ...(byName
+      ? {
+          authorityCertIssuer: [new GeneralName({ directoryName: AsnConvert.parse(encodeName(issuer.name), AsnName) })],
+          authorityCertSerialNumber: toArrayBuffer(issuer.serial),
+        }
+      : {}),
+  });
+}
+
+function toArrayBuffer(bytes: Uint8Array): ArrayBuffer {
+  return Uint8Array.from(bytes).buffer;
+}

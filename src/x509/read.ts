@@ -1,0 +1,105 @@
+/**
+ * Reading certificates: the few fields that deciding needs, without a library to load.
+ * @module
+ */
+import { createHash, X509Certificate } from "node:crypto";
+import { fromUtf8, Reader } from "../codec/bytes.ts";
+import { expectTlv, readTlv, TAG } from "../codec/der.ts";
+import { decodePem, encodePem } from "../codec/pem.ts";
+import { X509Error } from "./errors.ts";
+import { decodeName, type Name, serialText } from "./names.ts";
+
+const UTC_TIME = 0x17;
+const GENERALIZED_TIME = 0x18;
+
+/** What is read of a certificate (RFC 5280 4.1). */
+export interface CertificateFacts {
+  readonly der: Uint8Array;
+  /** As OpenSSL prints it: hexadecimal, capitals. */
+  readonly serial: string;
+  readonly issuer: Name;
+  readonly subject: Name;
+  readonly notBefore: Date;
+  readonly notAfter: Date;
+  /** SubjectPublicKeyInfo, in DER. */
+  readonly spki: Uint8Array;
+  /** The INTEGER, issuer and subject as they stand, for CKA_SERIAL_NUMBER, CKA_ISSUER and CKA_SUBJECT. */
+  readonly raw: { readonly serial: Uint8Array; readonly issuer: Uint8Array; readonly subject: Uint8Array };
+}
+
+/** Reads a certificate. @throws CodecError for bytes that are not one */
+export function readCertificate(der: Uint8Array): CertificateFacts {
+  const r = new Reader(der, "certificate");
+  const { value: certificate } = expectTlv(r, TAG.sequence, "Certificate");
+  r.end();
+  const { value: tbs } = expectTlv(certificate, TAG.sequence, "tbsCertificate");
+  if (tbs.peek() === 0xa0) readTlv(tbs, "version");
+  const serial = expectTlv(tbs, TAG.integer, "serialNumber");
+  expectTlv(tbs, TAG.sequence, "signature");
+  const issuer = expectTlv(tbs, TAG.sequence, "issuer").whole;
+  const { value: validity } = expectTlv(tbs, TAG.sequence, "validity");
+  const notBefore = readTime(validity);
+  const notAfter = readTime(validity);
+  const subject = expectTlv(tbs, TAG.sequence, "subject").whole;
+  const spki = expectTlv(tbs, TAG.sequence, "subjectPublicKeyInfo").whole;
+  return {
+    der,
+    serial: serialText(serial.value.take(serial.value.left)),
+    issuer: decodeName(issuer),
+    subject: decodeName(subject),
+    notBefore,
+    notAfter,
+    spki,
+    raw: { serial: serial.whole, issuer, subject },
+  };
+}
+
+/** RFC 5280 4.1.2.5: UTCTime until 2049, GeneralizedTime from 2050, both to the second and in Zulu. */
+function readTime(r: Reader): Date {
+  const at = r.offset;
+  const { tag, value } = readTlv(r, "time");
+  const text = fromUtf8(value.take(value.left));
+  const match = /^(\d{2,4})(\d{2})(\d{2})(\d{2})(\d{2})(\d{2})Z$/.exec(text);
+  const digits = tag === UTC_TIME ? 13 : tag === GENERALIZED_TIME ? 15 : 0;
+  if (match === null || text.length !== digits) r.fail(`time ${JSON.stringify(text)}`, at);
+  const [year, month, day, hour, minute, second] = match.slice(1).map(Number) as [
+    number,
+    number,
+    number,
+    number,
+    number,
+    number,
+  ];
+  const whole = tag === UTC_TIME ? (year < 50 ? 2000 + year : 1900 + year) : year;
+  return new Date(Date.UTC(whole, month - 1, day, hour, minute, second));
+}
+
+/** The certificates of a file's contents: PEM blocks, or one DER. @throws X509Error when there is none */
+export function readCertificates(contents: Uint8Array): CertificateFacts[] {
+  if (contents[0] === TAG.sequence) return [readCertificate(contents)];
+  const blocks = decodePem(fromUtf8(contents)).filter(({ label }) => label === "CERTIFICATE");
+  if (blocks.length === 0) throw new X509Error("no certificate, in PEM or DER, is there");
+  return blocks.map(({ bytes }) => readCertificate(bytes));
+}
+
+/** PEM, `CERTIFICATE`. */
+export function certificatePem(der: Uint8Array): string {
+  return encodePem("CERTIFICATE", der);
+}
+
+/** The SHA-256 of a certificate or public key, in hexadecimal. */
+export function fingerprint(der: Uint8Array): string {
+  return createHash("sha256").update(der).digest("hex");
+}
+
+/** Whether one certificate's key signed another, and may have: names, key usage, signature. */
+export function isIssuedBy(der: Uint8Array, issuer: Uint8Array): boolean {
+  const child = new X509Certificate(der);
+  const parent = new X509Certificate(issuer);
+  return child.checkIssued(parent) && child.verify(parent.publicKey);
+}
+
+/** Whether a certificate says that it is a CA's (basicConstraints). */
+export function isCa(der: Uint8Array): boolean {
+  return new X509Certificate(der).ca;
+}
