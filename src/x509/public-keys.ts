@@ -5,6 +5,7 @@
 import { createHash, createPublicKey, type JsonWebKey, type KeyObject } from "node:crypto";
 import { bytesToBigint, concat, fromUtf8, Reader, utf8 } from "../codec/bytes.ts";
 import {
+  der,
   derBitString,
   derInteger,
   derNull,
@@ -73,6 +74,13 @@ export function curveFromParams(params: Uint8Array): CurveName | undefined {
   if (tag !== TAG.printableString) return undefined;
   const text = fromUtf8(value.take(value.left));
   return curveNames().find((curve) => (CURVES[curve] as Curve).curveName === text);
+}
+
+/** CKA_EC_PARAMS of a curve. @param form `name` gives Edwards and Montgomery curves as a PrintableString */
+export function curveParams(curve: Curve, form: "oid" | "name" = "oid"): Uint8Array {
+  return form === "name" && curve.curveName !== undefined
+    ? der(TAG.printableString, utf8(curve.curveName))
+    : derOid(curve.oid);
 }
 
 /**

@@ -4,7 +4,8 @@
  */
 import { createHash, X509Certificate } from "node:crypto";
 import { fromUtf8, Reader } from "../codec/bytes.ts";
-import { expectTlv, readTlv, TAG } from "../codec/der.ts";
+import { expectTlv, readOctetString, readOid, readTlv, TAG } from "../codec/der.ts";
+import { CodecError } from "../codec/errors.ts";
 import { decodePem, encodePem } from "../codec/pem.ts";
 import { X509Error } from "./errors.ts";
 import { decodeName, type Name, serialText } from "./names.ts";
@@ -102,4 +103,48 @@ export function isIssuedBy(der: Uint8Array, issuer: Uint8Array): boolean {
 /** Whether a certificate says that it is a CA's (basicConstraints). */
 export function isCa(der: Uint8Array): boolean {
   return new X509Certificate(der).ca;
+}
+
+/** An extension as it stands in a certificate. */
+export interface ExtensionFacts {
+  readonly oid: string;
+  readonly critical: boolean;
+  /** The contents of extnValue, in DER. */
+  readonly value: Uint8Array;
+}
+
+/** The extensions of a certificate (RFC 5280 4.1.2.9). */
+export function readExtensions(der: Uint8Array): ExtensionFacts[] {
+  const r = new Reader(der, "certificate");
+  const { value: certificate } = expectTlv(r, TAG.sequence, "Certificate");
+  const { value: tbs } = expectTlv(certificate, TAG.sequence, "tbsCertificate");
+  const extensions: ExtensionFacts[] = [];
+  while (tbs.left > 0) {
+    const { tag, value } = readTlv(tbs, "field");
+    if (tag !== 0xa3) continue;
+    const { value: list } = expectTlv(value, TAG.sequence, "extensions");
+    while (list.left > 0) {
+      const { value: one } = expectTlv(list, TAG.sequence, "extension");
+      const oid = readOid(one);
+      const critical = one.peek() === TAG.boolean && expectTlv(one, TAG.boolean, "critical").value.u8() !== 0;
+      extensions.push({ oid, critical, value: readOctetString(one) });
+    }
+  }
+  return extensions;
+}
+
+/** The SubjectPublicKeyInfo of a certificate request, PEM or DER; undefined if it is none. */
+export function requestPublicKey(contents: Uint8Array): Uint8Array | undefined {
+  try {
+    const pem = contents[0] === TAG.sequence ? undefined : decodePem(fromUtf8(contents))[0];
+    const r = new Reader(pem?.bytes ?? contents, "request");
+    const { value: request } = expectTlv(r, TAG.sequence, "CertificationRequest");
+    const { value: info } = expectTlv(request, TAG.sequence, "certificationRequestInfo");
+    expectTlv(info, TAG.integer, "version");
+    expectTlv(info, TAG.sequence, "subject");
+    return expectTlv(info, TAG.sequence, "subjectPKInfo").whole;
+  } catch (error) {
+    if (error instanceof CodecError) return undefined;
+    throw error;
+  }
 }

@@ -3,8 +3,18 @@
  * @module
  */
 import { createHash } from "node:crypto";
-import { bigintToBytes, bytesToBigint } from "../codec/bytes.ts";
-import { der, derInteger, derNull, derOctetString, derOid, derSequence } from "../codec/der.ts";
+import { bigintToBytes, bytesToBigint, Reader } from "../codec/bytes.ts";
+import {
+  der,
+  derInteger,
+  derNull,
+  derOctetString,
+  derOid,
+  derSequence,
+  expectTlv,
+  readOid,
+  TAG,
+} from "../codec/der.ts";
 import { DIGESTS, type DigestName, ecdsa, eddsa, rsaPkcs1, rsaPss } from "../cryptoki/mechanisms.ts";
 import type { Mechanism } from "../cryptoki/port.ts";
 import type { TokenObject } from "../cryptoki/session/objects.ts";
@@ -171,4 +181,11 @@ export function ecdsaFromIntegers(r: bigint, s: bigint, bytes: number): Uint8Arr
 export function digestOfSignature(oid: string): DigestName | undefined {
   const names = Object.keys(DIGESTS) as DigestName[];
   return names.find((digest) => RSA_OIDS[digest] === oid || ECDSA_OIDS[digest] === oid);
+}
+
+/** The name of a signature algorithm's digest for node:crypto; null for one that has none to choose. */
+export function digestOfSignatureAlgorithm(algorithm: Uint8Array): string | null {
+  const { value } = expectTlv(new Reader(algorithm, "algorithm"), TAG.sequence, "AlgorithmIdentifier");
+  const digest = digestOfSignature(readOid(value));
+  return digest === undefined ? null : DIGESTS[digest].node;
 }

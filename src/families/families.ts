@@ -1,0 +1,146 @@
+/**
+ * Token families: what differs between them, as data. A family is told from what the token and its library say.
+ * @module
+ */
+import type { Structure } from "../cryptoki/port.ts";
+
+export type FamilyName = "softtoken" | "softhsm" | "tpm2" | "nss" | "yubikey" | "smartcard-hsm" | "yubihsm" | "generic";
+
+export interface Family {
+  readonly name: FamilyName;
+  /** What people call it. */
+  readonly title: string;
+  /** A library's file name, without its folder. */
+  readonly library?: RegExp;
+  /** CK_TOKEN_INFO's manufacturerID and model; both must match where both are given. */
+  readonly manufacturer?: RegExp;
+  readonly model?: RegExp;
+  /** Where its library runs unless declared: see modules/. */
+  readonly placement: "direct" | "thread" | "process";
+  /** Its PINs never lock, whatever its flags say. */
+  readonly neverLocks: boolean;
+  /** It keeps the labels that objects are given; without, only ids address them. */
+  readonly labels: boolean;
+  /** CKA_ID and CKA_LABEL of its objects can be changed, so a key can be rotated without a gap. */
+  readonly renames: boolean;
+  /** How it wants Edwards and Montgomery curves in CKA_EC_PARAMS: by object identifier, or by name (PKCS#11 3.0 6.3.5). */
+  readonly curveParams: "oid" | "name";
+  /** How a new token comes to be: C_InitToken in a slot with an uninitialised token, or only the user PIN is set. */
+  readonly initialise: "token" | "pin" | "no";
+  /** Where its library usually is on Debian. */
+  readonly paths: readonly string[];
+  /** Shown with an error of this return value. */
+  readonly explain?: Readonly<Record<string, string>>;
+}
+
+const GENERIC: Family = {
+  name: "generic",
+  title: "a PKCS#11 token",
+  placement: "thread",
+  neverLocks: false,
+  labels: true,
+  renames: true,
+  curveParams: "oid",
+  initialise: "token",
+  paths: [],
+};
+
+export const FAMILIES: readonly Family[] = [
+  {
+    ...GENERIC,
+    name: "softtoken",
+    title: "the built-in token",
+    manufacturer: /^Keywright$/,
+    model: /^softtoken$/,
+    placement: "direct",
+  },
+  {
+    ...GENERIC,
+    name: "softhsm",
+    title: "SoftHSM2",
+    library: /^libsofthsm2\.so$/,
+    manufacturer: /^SoftHSM project$/,
+    placement: "direct",
+    // It sets CKF_USER_PIN_COUNT_LOW after a failure and never counts on.
+    neverLocks: true,
+    curveParams: "name",
+    paths: ["/usr/lib/softhsm/libsofthsm2.so"],
+  },
+  {
+    ...GENERIC,
+    name: "tpm2",
+    title: "tpm2-pkcs11",
+    library: /^libtpm2_pkcs11\.so/,
+    model: /TPM|SW/i,
+    manufacturer: /^(?:IBM|Infineon|STMicro|Nuvoton|Intel|AMD|Microsoft|swtpm).*/i,
+    placement: "thread",
+    explain: {
+      CKR_GENERAL_ERROR:
+        "a process that died without closing the module may have left sessions in the TPM; flush them: tpm2_flushcontext -t -l -s",
+    },
+    paths: [
+      "/usr/lib/x86_64-linux-gnu/pkcs11/libtpm2_pkcs11.so",
+      "/usr/lib/aarch64-linux-gnu/pkcs11/libtpm2_pkcs11.so",
+    ],
+  },
+  {
+    ...GENERIC,
+    name: "nss",
+    title: "NSS softokn",
+    library: /^libsoftokn3\.so$/,
+    manufacturer: /^Mozilla Foundation$/,
+    placement: "direct",
+    neverLocks: true,
+    initialise: "pin",
+    paths: ["/usr/lib/x86_64-linux-gnu/libsoftokn3.so", "/usr/lib/aarch64-linux-gnu/libsoftokn3.so"],
+  },
+  {
+    ...GENERIC,
+    name: "yubikey",
+    title: "YubiKey PIV",
+    library: /^libykcs11\.so/,
+    manufacturer: /^Yubico/,
+    model: /^YubiKey/,
+    labels: false,
+    renames: false,
+    initialise: "no",
+    paths: ["/usr/lib/x86_64-linux-gnu/libykcs11.so.2"],
+  },
+  {
+    ...GENERIC,
+    name: "smartcard-hsm",
+    title: "SmartCard-HSM / Nitrokey HSM",
+    manufacturer: /^(?:www\.CardContact\.de|CardContact)/,
+    initialise: "no",
+    paths: ["/usr/lib/x86_64-linux-gnu/pkcs11/opensc-pkcs11.so"],
+  },
+  {
+    ...GENERIC,
+    name: "yubihsm",
+    title: "YubiHSM 2",
+    library: /^yubihsm_pkcs11\.so/,
+    manufacturer: /^Yubico/,
+    model: /^YubiHSM/,
+    renames: false,
+    initialise: "no",
+    paths: ["/usr/lib/x86_64-linux-gnu/pkcs11/yubihsm_pkcs11.so"],
+  },
+];
+
+/** The family that a library's file name tells, before it is opened. */
+export function familyOfLibrary(path: string): Family {
+  const file = path.slice(path.lastIndexOf("/") + 1);
+  if (path === "softtoken") return FAMILIES[0]!;
+  return FAMILIES.find((family) => family.library?.test(file) === true) ?? GENERIC;
+}
+
+/** The family of a token. @param path its module, which decides where the token says nothing of use */
+export function familyOfToken(info: Structure<"tokenInfo">, path: string): Family {
+  const byLibrary = familyOfLibrary(path);
+  if (byLibrary.name !== "generic") return byLibrary;
+  const matches = (family: Family) =>
+    (family.manufacturer !== undefined || family.model !== undefined) &&
+    (family.manufacturer?.test(info.manufacturerID) ?? true) &&
+    (family.model?.test(info.model) ?? true);
+  return FAMILIES.find(matches) ?? GENERIC;
+}

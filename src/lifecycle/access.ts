@@ -1,0 +1,188 @@
+/**
+ * Reaching the declared tokens: each is opened once, searched for once and logged in to once.
+ * @module
+ */
+import { KeywrightError } from "../cryptoki/errors.ts";
+import { type Module, type TokenMatch, TokenNotFoundError } from "../cryptoki/module.ts";
+import type { Pin } from "../cryptoki/pin.ts";
+import type { Ulong } from "../cryptoki/port.ts";
+import type { Session } from "../cryptoki/session/session.ts";
+import type { Role, Token } from "../cryptoki/token.ts";
+import { type Pkcs11Uri, parseUri } from "../cryptoki/uri.ts";
+import { type Family, familyOfToken } from "../families/families.ts";
+import { HostError } from "../host/errors.ts";
+import type { PinSource } from "../pins/sources.ts";
+import type { TokenDeclaration } from "./declaration.ts";
+
+/** What the lifecycle is given: it opens no module, reads no PIN and knows no terminal itself. */
+export interface Surroundings {
+  open(token: TokenDeclaration): Promise<Module>;
+  readPin(source: PinSource, purpose: string): Promise<Pin>;
+  /** The folder that relative paths of the declaration start from. */
+  readonly folder: string;
+  /** The state folder: locks and pending hooks. */
+  readonly state: string;
+  now(): Date;
+}
+
+/** A declared token, as far as it could be reached. */
+export type Access = PresentToken | AbsentToken | UnreadableToken;
+
+export interface AbsentToken {
+  readonly state: "absent";
+  readonly declared: TokenDeclaration;
+  readonly reason: string;
+  /** The token that could be initialised to become it; undefined when there is none, or more than one. */
+  readonly blank: Token | undefined;
+  readonly module: Module;
+}
+
+export interface UnreadableToken {
+  readonly state: "unreadable";
+  readonly declared: TokenDeclaration;
+  readonly error: KeywrightError | HostError;
+}
+
+/** A token that is there, with a session in which it is observed. */
+export class PresentToken {
+  readonly state = "present";
+  readonly declared: TokenDeclaration;
+  readonly token: Token;
+  readonly family: Family;
+  /** The session, logged in as the user where a PIN is declared. */
+  readonly session: Session;
+  readonly loggedIn: boolean;
+  readonly #surroundings: Surroundings;
+
+  constructor(
+    declared: TokenDeclaration,
+    token: Token,
+    session: Session,
+    loggedIn: boolean,
+    surroundings: Surroundings,
+  ) {
+    this.declared = declared;
+    this.token = token;
+    this.family = familyOfToken(token.info, declared.module);
+    this.session = session;
+    this.loggedIn = loggedIn;
+    this.#surroundings = surroundings;
+  }
+
+  /** Runs `write` in a session that may make and delete objects: the user's own, or one of the SO (`writeAs: so`). */
+  write<T>(write: (session: Session) => Promise<T>): Promise<T> {
+    if (this.declared.writeAs === "user") return write(this.session);
+    const pin = pinFor(this.declared, "SO", this.#surroundings);
+    return this.token.withSession({ user: "SO", pin, write: true }, write);
+  }
+}
+
+/** The PIN of a role, read when it is needed; undefined when none is declared. */
+export function pinFor(
+  declared: TokenDeclaration,
+  role: Role,
+  surroundings: Surroundings,
+): (() => Promise<Pin>) | undefined {
+  const source = role === "SO" ? declared.soPin : declared.pin;
+  const purpose = `the ${role === "SO" ? "SO" : "user"} PIN of ${declared.name}`;
+  return source === undefined ? undefined : () => surroundings.readPin(source, purpose);
+}
+
+/** What a declaration says of which token is meant. */
+export function wantedToken(declared: TokenDeclaration): TokenMatch | Pkcs11Uri {
+  const { label, serial, slot } = declared;
+  if (declared.uri !== undefined) return parseUri(declared.uri);
+  return {
+    ...(label === undefined ? {} : { label }),
+    ...(serial === undefined ? {} : { serial }),
+    ...(slot === undefined ? {} : { slot }),
+  };
+}
+
+/**
+ * Opens the declared tokens, one after the other, and runs `use` while all of them are open.
+ * A token that is absent or cannot be read is handed on as such; it keeps no other from being used.
+ */
+export async function withTokens<T>(
+  declared: readonly TokenDeclaration[],
+  surroundings: Surroundings,
+  use: (accesses: ReadonlyMap<string, Access>) => Promise<T>,
+): Promise<T> {
+  const accesses = new Map<string, Access>();
+  const open = async (i: number): Promise<T> => {
+    const next = declared[i];
+    if (next === undefined) return use(accesses);
+    return withToken(next, surroundings, (access) => {
+      accesses.set(next.name, access);
+      return open(i + 1);
+    });
+  };
+  return open(0);
+}
+
+async function withToken<T>(
+  declared: TokenDeclaration,
+  surroundings: Surroundings,
+  use: (access: Access) => Promise<T>,
+): Promise<T> {
+  let module: Module;
+  try {
+    module = await surroundings.open(declared);
+  } catch (error) {
+    return use(unreadable(declared, error));
+  }
+  try {
+    return await withOpenModule(declared, module, surroundings, use);
+  } finally {
+    await module.close();
+  }
+}
+
+async function withOpenModule<T>(
+  declared: TokenDeclaration,
+  module: Module,
+  surroundings: Surroundings,
+  use: (access: Access) => Promise<T>,
+): Promise<T> {
+  let token: Token;
+  try {
+    token = await module.token(wantedToken(declared));
+    if (!token.has("CKF_TOKEN_INITIALIZED") || !token.has("CKF_USER_PIN_INITIALIZED")) {
+      const reason = `${token.uri} is not initialised yet`;
+      return await use({ state: "absent", declared, reason, blank: token, module });
+    }
+  } catch (error) {
+    if (error instanceof TokenNotFoundError && error.candidates.length === 0) {
+      const blank = await blankToken(declared, module);
+      return use({ state: "absent", declared, reason: error.message, blank, module });
+    }
+    return use(unreadable(declared, error));
+  }
+  const pin = pinFor(declared, "USER", surroundings);
+  // What `use` throws is not a failure to reach the token.
+  let reached = false;
+  const user =
+    pin === undefined && !token.has("CKF_PROTECTED_AUTHENTICATION_PATH") ? {} : { user: "USER" as const, pin };
+  try {
+    return await token.withSession({ ...user, write: !token.has("CKF_WRITE_PROTECTED") }, (session) => {
+      reached = true;
+      return use(new PresentToken(declared, token, session, "user" in user, surroundings));
+    });
+  } catch (error) {
+    if (reached) throw error;
+    return use(unreadable(declared, error));
+  }
+}
+
+/** The one token that was never initialised, in the declared slot if there is one. */
+async function blankToken(declared: TokenDeclaration, module: Module): Promise<Token | undefined> {
+  const tokens = (await module.tokens()).filter((token) => !token.has("CKF_TOKEN_INITIALIZED"));
+  const wanted =
+    declared.slot === undefined ? tokens : tokens.filter((token: { slot: Ulong }) => token.slot === declared.slot);
+  return wanted.length === 1 ? wanted[0] : undefined;
+}
+
+function unreadable(declared: TokenDeclaration, error: unknown): UnreadableToken {
+  if (error instanceof KeywrightError || error instanceof HostError) return { state: "unreadable", declared, error };
+  throw error;
+}

@@ -1,0 +1,130 @@
+/**
+ * Applying: plan, ask, lock, look again, compare, execute.
+ * @module
+ */
+import { createHash } from "node:crypto";
+import { join } from "node:path";
+import { KeywrightError } from "../../cryptoki/errors.ts";
+import { withLocks } from "../../host/locks.ts";
+import { type Access, type Surroundings, withTokens } from "../access.ts";
+import type { Declaration, TokenDeclaration } from "../declaration.ts";
+import { observe } from "../observe.ts";
+import { type PlanOptions, plan } from "../plan/plan.ts";
+import { hasChanges, type Plan, type Step, samePlan } from "../plan/steps.ts";
+import { execute, type KeyResult, type Progress } from "./execute.ts";
+import { initialiseToken } from "./initialise.ts";
+
+/** The world is not as it was when the plan was made. */
+export class StalePlanError extends KeywrightError {
+  override readonly code = "ERR_PLAN_STALE";
+
+  constructor() {
+    super("the tokens or files changed after the plan was made", { hints: ["look at the new plan: keywright plan"] });
+  }
+}
+
+export interface ApplyOptions extends PlanOptions {
+  /** A plan that was made and looked at before; anything else than this is stale. */
+  readonly planned?: Plan;
+  /** Shows the plan and answers whether to go on; not called when there is nothing to do. */
+  readonly confirm: (plan: Plan) => Promise<boolean>;
+  readonly progress: Progress;
+  /** Told once when another process holds a token. */
+  readonly onWait?: (holder: string) => void;
+}
+
+/** What came of it. */
+export interface Applied {
+  readonly plan: Plan;
+  /** False when the person said no. */
+  readonly confirmed: boolean;
+  readonly results: readonly KeyResult[];
+}
+
+/**
+ * Brings the tokens to what is declared.
+ * @throws StalePlanError when something changed meanwhile
+ */
+export async function apply(
+  declaration: Declaration,
+  surroundings: Surroundings,
+  options: ApplyOptions,
+): Promise<Applied> {
+  const now = options.planned === undefined ? surroundings.now() : new Date(options.planned.now);
+  const planOptions = { rotate: options.planned?.rotate ?? options.rotate ?? [] };
+  const look = async (accesses: ReadonlyMap<string, Access>) =>
+    plan(declaration, await observe(declaration, accesses, surroundings), now, planOptions);
+  const tokens = usedTokens(declaration);
+  const locked = <T>(use: () => Promise<T>): Promise<T> =>
+    withLocks(
+      tokens.map(lockName),
+      {
+        folder: join(surroundings.state, "locks"),
+        purpose: `keywright apply ${declaration.file}`,
+        ...(options.onWait === undefined ? {} : { onWait: options.onWait }),
+      },
+      use,
+    );
+
+  const first = await withTokens(tokens, surroundings, async (accesses) => {
+    const made = await look(accesses);
+    if (options.planned !== undefined && !samePlan(made, options.planned)) throw new StalePlanError();
+    if (!hasChanges(made))
+      return done(made, await execute(made, declaration, accesses, surroundings, options.progress));
+    if (!(await options.confirm(made))) return { plan: made, confirmed: false, results: [] };
+    return locked(async () => {
+      const again = await look(accesses);
+      if (!samePlan(again, made)) throw new StalePlanError();
+      if (!again.steps.some(isInitialise)) {
+        return done(again, await execute(again, declaration, accesses, surroundings, options.progress));
+      }
+      for (const step of again.steps.filter(isInitialise)) {
+        options.progress.begin(step);
+        await initialiseToken(accesses.get(step.token)!, step.label, surroundings);
+        options.progress.end(step);
+      }
+      return { plan: made, next: true as const };
+    });
+  });
+  if (!("next" in first)) return first;
+  // The tokens are there now: open them anew, and do the rest of the plan that was confirmed.
+  return withTokens(tokens, surroundings, (accesses) =>
+    locked(async () => {
+      const rest = await look(accesses);
+      if (
+        !sameSteps(
+          rest.steps,
+          first.plan.steps.filter((step) => !isInitialise(step)),
+        )
+      )
+        throw new StalePlanError();
+      return done(first.plan, await execute(rest, declaration, accesses, surroundings, options.progress));
+    }),
+  );
+}
+
+function done(made: Plan, results: KeyResult[]): Applied {
+  return { plan: made, confirmed: true, results };
+}
+
+function isInitialise(step: Step): step is Extract<Step, { action: "initialise" }> {
+  return step.action === "initialise";
+}
+
+function sameSteps(a: readonly Step[], b: readonly Step[]): boolean {
+  const text = (steps: readonly Step[]) =>
+    JSON.stringify(steps, (key, value: unknown) => (key === "handle" ? undefined : value));
+  return text(a) === text(b);
+}
+
+/** The tokens that hold a declared key, and those that can be initialised. */
+export function usedTokens({ tokens, keys }: Declaration): TokenDeclaration[] {
+  const used = new Set(Object.values(keys).map(({ token }) => token));
+  return Object.values(tokens).filter(({ name, soPin }) => used.has(name) || soPin !== undefined);
+}
+
+/** One lock per token, however it is declared; the module is part of it, for labels repeat between modules. */
+function lockName({ module, store, label, serial, uri, slot }: TokenDeclaration): string {
+  const identity = JSON.stringify([module, store, uri ?? [label, serial, slot]]);
+  return `token-${createHash("sha256").update(identity).digest("hex").slice(0, 16)}`;
+}

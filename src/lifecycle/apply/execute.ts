@@ -1,0 +1,284 @@
+/**
+ * Carrying out a plan, key by key. A key that fails keeps no other from being done, but those that it issues for.
+ * @module
+ */
+
+import { readFile } from "node:fs/promises";
+import { resolve } from "node:path";
+import { KeywrightError } from "../../cryptoki/errors.ts";
+import type { Ulong } from "../../cryptoki/port.ts";
+import type { TokenObject } from "../../cryptoki/session/objects.ts";
+import { HostError } from "../../host/errors.ts";
+import { writeAtomic } from "../../host/files.ts";
+import { parseName } from "../../x509/names.ts";
+import {
+  type CertificateFacts,
+  certificatePem,
+  fingerprint,
+  readCertificate,
+  readCertificates,
+} from "../../x509/read.ts";
+import { makeRequest, requestPem } from "../../x509/requests.ts";
+import { signerFor } from "../../x509/signers.ts";
+import type { Access, PresentToken, Surroundings } from "../access.ts";
+import type { Declaration, KeyDeclaration } from "../declaration.ts";
+import { markHook, runHook, unmarkHook } from "../hooks.ts";
+import { finalIdentity } from "../identities.ts";
+import { keyUri } from "../plan/publish.ts";
+import type { Plan, Step } from "../plan/steps.ts";
+import { publish } from "./files.ts";
+import {
+  ApplyError,
+  certificateAt,
+  certify,
+  generate,
+  issuingWith,
+  privateKeyAt,
+  rename,
+  retire,
+  spkiAt,
+  writeCertificate,
+} from "./keys.ts";
+
+/** What became of a key. */
+export interface KeyResult {
+  readonly key: string;
+  readonly status: "done" | "kept" | "waiting" | "skipped" | "refused" | "failed";
+  readonly error?: KeywrightError | HostError;
+}
+
+/** Told of each step as it goes on. */
+export interface Progress {
+  begin(step: Step): void;
+  end(step: Step, error?: Error): void;
+}
+
+type StepOf<A extends Step["action"]> = Extract<Step, { action: A }>;
+
+/** Carries out the steps of every key; tokens are initialised before, see initialise.ts. */
+export async function execute(
+  plan: Plan,
+  declaration: Declaration,
+  accesses: ReadonlyMap<string, Access>,
+  surroundings: Surroundings,
+  progress: Progress,
+): Promise<KeyResult[]> {
+  const results: KeyResult[] = [];
+  const failed = new Set<string>();
+  for (const key of Object.values(declaration.keys).sort((a, b) => order(plan, a) - order(plan, b))) {
+    const steps = plan.steps.filter((step) => "key" in step && step.key === key.name);
+    const issuer = key.certificate?.issuer;
+    const blocked = issuer !== undefined && failed.has(issuer) && steps.some(changes);
+    const result = blocked
+      ? {
+          key: key.name,
+          status: "failed" as const,
+          error: new ApplyError(`not done, because its issuer ${issuer} failed`),
+        }
+      : await executeKey(steps, key, declaration, accesses, surroundings, progress);
+    if (result.status === "failed") failed.add(key.name);
+    results.push(result);
+  }
+  return results;
+}
+
+function order(plan: Plan, key: KeyDeclaration): number {
+  return plan.steps.findIndex((step) => "key" in step && step.key === key.name);
+}
+
+function changes({ action }: Step): boolean {
+  return action !== "keep" && action !== "wait" && action !== "skip" && action !== "refuse";
+}
+
+async function executeKey(
+  steps: readonly Step[],
+  key: KeyDeclaration,
+  declaration: Declaration,
+  accesses: ReadonlyMap<string, Access>,
+  surroundings: Surroundings,
+  progress: Progress,
+): Promise<KeyResult> {
+  const only = steps.find((step) => !changes(step));
+  if (!steps.some(changes)) {
+    const status = { keep: "kept", wait: "waiting", skip: "skipped", refuse: "refused" } as const;
+    return { key: key.name, status: status[(only?.action ?? "keep") as keyof typeof status] };
+  }
+  const run = new KeyRun(key, declaration, accesses, surroundings);
+  for (const step of steps.filter(changes)) {
+    progress.begin(step);
+    try {
+      await run.step(step);
+      progress.end(step);
+    } catch (error) {
+      if (!(error instanceof KeywrightError || error instanceof HostError)) throw error;
+      progress.end(step, error);
+      return { key: key.name, status: "failed", error };
+    }
+  }
+  return { key: key.name, status: "done" };
+}
+
+/** The steps of one key, and what they have made so far. */
+class KeyRun {
+  readonly #key: KeyDeclaration;
+  readonly #declaration: Declaration;
+  readonly #accesses: ReadonlyMap<string, Access>;
+  readonly #surroundings: Surroundings;
+  /** Objects made in this run under the identity of a replacement, in the order in which they are to be promoted. */
+  readonly #made: TokenObject[] = [];
+
+  constructor(
+    key: KeyDeclaration,
+    declaration: Declaration,
+    accesses: ReadonlyMap<string, Access>,
+    surroundings: Surroundings,
+  ) {
+    this.#key = key;
+    this.#declaration = declaration;
+    this.#accesses = accesses;
+    this.#surroundings = surroundings;
+  }
+
+  get #at(): PresentToken {
+    return this.#present(this.#key);
+  }
+
+  #present(key: KeyDeclaration): PresentToken {
+    const access = this.#accesses.get(key.token);
+    if (access?.state === "present") return access;
+    throw new ApplyError(`the token ${key.token} of ${key.name} is not there any more`);
+  }
+
+  async step(step: Step): Promise<void> {
+    switch (step.action) {
+      case "generate":
+        this.#made.push(...(await generate(this.#at, this.#key, step.identity)));
+        return;
+      case "issue":
+      case "adopt":
+      case "renew":
+        return this.#issue(step);
+      case "request":
+        return this.#request(step);
+      case "import":
+        return this.#import(step);
+      case "promote":
+        return this.#promote(step);
+      case "archive":
+        return rename(
+          this.#at,
+          step.objects.map(({ handle }) => handle),
+          step.identity,
+        );
+      case "retire":
+        return retire(this.#at, step.objects);
+      case "publish":
+        return this.#publish(step);
+      case "ask":
+        return this.#ask(step);
+      case "hook":
+        return this.#hook(step);
+      case "initialise":
+      case "keep":
+      case "wait":
+      case "skip":
+      case "refuse":
+        return;
+    }
+  }
+
+  async #issue({ identity, certificate }: StepOf<"issue" | "adopt" | "renew">): Promise<void> {
+    const issuer = certificate.issuer === undefined ? undefined : this.#declaration.keys[certificate.issuer]!;
+    const issuing =
+      issuer === undefined
+        ? { at: this.#at, identity, certificate: undefined }
+        : issuingWith(this.#present(issuer), issuer, await this.#certificateOf(issuer));
+    const { object } = await certify(this.#at, this.#key, identity, certificate, issuing);
+    this.#made.push(object);
+  }
+
+  /** The certificate that a key has now. */
+  async #certificateOf(key: KeyDeclaration): Promise<CertificateFacts> {
+    const { session } = this.#present(key);
+    const identity = finalIdentity(key);
+    const der = await certificateAt(session, identity, await spkiAt(session, identity));
+    if (der !== undefined) return readCertificate(der);
+    throw new ApplyError(`${key.name} has no certificate in the token`);
+  }
+
+  async #request({ path, subject }: StepOf<"request">): Promise<void> {
+    const { session } = this.#at;
+    const identity = this.#made.length > 0 ? await identityOf(this.#made[0]!) : finalIdentity(this.#key);
+    const signer = await signerFor(session, await privateKeyAt(session, identity));
+    const der = await makeRequest(
+      parseName(subject),
+      await spkiAt(session, identity),
+      this.#key.certificate!.extensions,
+      signer,
+    );
+    await writeAtomic(resolve(this.#surroundings.folder, path), requestPem(der), { mode: 0o644 });
+  }
+
+  async #import({ path }: StepOf<"import">): Promise<void> {
+    const [first] = readCertificates(await readFile(resolve(this.#surroundings.folder, path)));
+    const identity = finalIdentity(this.#key);
+    const spki = await spkiAt(this.#at.session, identity);
+    if (fingerprint(first!.spki) !== fingerprint(spki)) {
+      throw new ApplyError(`the certificate in ${path} does not match the key ${this.#key.name}`);
+    }
+    await writeCertificate(this.#at, first!.der, identity);
+  }
+
+  async #promote({ identity, objects }: StepOf<"promote">): Promise<void> {
+    const handles: Ulong[] = [...objects.map(({ handle }) => handle), ...this.#made.map(({ handle }) => handle)];
+    await rename(this.#at, [...new Set(handles)], identity);
+  }
+
+  async #publish({ files }: StepOf<"publish">): Promise<void> {
+    const certificate = await this.#certificateOf(this.#key);
+    // From here until the hook has run, the marker says that it is to run.
+    if (this.#key.certificate!.hook !== undefined) await this.#mark(certificate);
+    const issuers: Uint8Array[] = [];
+    for (let name = this.#key.certificate!.issuer; name !== undefined; ) {
+      const issuer = this.#declaration.keys[name]!;
+      issuers.push((await this.#certificateOf(issuer)).der);
+      name = issuer.certificate?.issuer;
+    }
+    await publish(files, { certificate: certificate.der, issuers }, this.#uri(), this.#surroundings.folder);
+  }
+
+  #mark(certificate: CertificateFacts): Promise<void> {
+    return markHook(this.#surroundings.state, this.#key.name, fingerprint(certificate.der));
+  }
+
+  #uri(): string {
+    return keyUri(this.#at.token.uri, finalIdentity(this.#key));
+  }
+
+  async #ask({ hook }: StepOf<"ask">): Promise<void> {
+    await this.#callHook(hook, "old", await this.#certificateOf(this.#key));
+  }
+
+  async #hook({ hook }: StepOf<"hook">): Promise<void> {
+    const certificate = await this.#certificateOf(this.#key);
+    await this.#mark(certificate);
+    await this.#callHook(hook, "new", certificate);
+    await unmarkHook(this.#surroundings.state, this.#key.name);
+  }
+
+  #callHook(hook: string, event: "old" | "new", certificate: CertificateFacts): Promise<void> {
+    const { folder } = this.#surroundings;
+    return runHook(hook, folder, {
+      key: this.#key.name,
+      event,
+      certificate: certificatePem(certificate.der),
+      uri: this.#uri(),
+      publish: this.#key.certificate!.publish.map(({ path }) => resolve(folder, path)),
+    });
+  }
+}
+
+async function identityOf(object: TokenObject): Promise<{ id: string; label: string }> {
+  const { CKA_ID, CKA_LABEL } = await object.get("CKA_ID", "CKA_LABEL");
+  return { id: Buffer.from(CKA_ID ?? []).toString("hex"), label: CKA_LABEL ?? "" };
+}

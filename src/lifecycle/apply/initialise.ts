@@ -1,0 +1,35 @@
+/**
+ * Making a token: label, SO PIN and user PIN.
+ * @module
+ */
+import { resolve } from "node:path";
+import { run } from "../../host/processes.ts";
+import { type Access, pinFor, type Surroundings } from "../access.ts";
+import { ApplyError } from "./keys.ts";
+
+/**
+ * Initialises the token that a declared one is to become. Each part is safe to repeat: a token that has its label and no
+ * user PIN yet is only given the PIN.
+ * @throws ApplyError when there is no token to make it of
+ */
+export async function initialiseToken(access: Access, label: string, surroundings: Surroundings): Promise<void> {
+  if (access.state !== "absent" || access.blank === undefined) {
+    throw new ApplyError(`there is no uninitialised token to make ${label} of`);
+  }
+  const { blank, declared } = access;
+  const soPin = pinFor(declared, "SO", surroundings);
+  const userPin = pinFor(declared, "USER", surroundings);
+  if (soPin === undefined || userPin === undefined)
+    throw new ApplyError(`the token ${declared.name} lacks pin or soPin`);
+  if (!blank.has("CKF_TOKEN_INITIALIZED")) await blank.initialise(label, soPin);
+  if (!blank.has("CKF_USER_PIN_INITIALIZED")) await blank.initialisePin(soPin, userPin);
+  if (declared.initHook === undefined) return;
+  const program = resolve(surroundings.folder, declared.initHook);
+  const { status, signal } = await run(program, {
+    arguments: [declared.name],
+    environment: { KEYWRIGHT_TOKEN: declared.name, KEYWRIGHT_URI: blank.uri },
+    output: "show",
+    folder: surroundings.folder,
+  });
+  if (status !== 0) throw new ApplyError(`the hook ${program} ended with ${signal ?? `exit code ${status}`}`);
+}

@@ -1,0 +1,152 @@
+/**
+ * What a declaration must be beyond the form of its fields: names that exist, ids that differ, issuers that can issue.
+ * @module
+ */
+import { dirname, resolve } from "node:path";
+import { X509Error } from "../x509/errors.ts";
+import type { Declaration, KeyDeclaration } from "./declaration.ts";
+import { nearest } from "./schema/fields.ts";
+
+type Report = (path: readonly string[], message: string, hint?: string) => void;
+
+/** Reports every fault that one field alone does not show. */
+export function checkDeclaration(declaration: Declaration, report: Report): void {
+  for (const key of Object.values(declaration.keys)) {
+    checkKey(declaration, key, report);
+    checkIssuer(declaration, key, report);
+  }
+  checkIdentities(declaration, report);
+  checkPaths(declaration, report);
+  checkTokens(declaration, report);
+}
+
+function checkTokens({ tokens }: Declaration, report: Report): void {
+  for (const { name, uri, label, serial, slot } of Object.values(tokens)) {
+    if (uri !== undefined && (label !== undefined || serial !== undefined)) {
+      report(["tokens", name, "uri"], "the token is named by a URI and by label or serial too: keep one");
+    }
+    if (uri === undefined && label === undefined && serial === undefined && slot === undefined) {
+      report(["tokens", name], "it is not said which token is meant", "give its label, serial or URI");
+    }
+  }
+}
+
+function checkKey({ tokens }: Declaration, key: KeyDeclaration, report: Report): void {
+  const at = (...names: string[]) => ["keys", key.name, ...names];
+  if (!Object.hasOwn(tokens, key.token)) {
+    const near = nearest(key.token, Object.keys(tokens));
+    report(at("token"), `there is no token ${JSON.stringify(key.token)}`, near && `did you mean ${near}?`);
+  }
+  const { algorithm } = key.type;
+  const unfit = key.usage.find((usage) => !USAGES[algorithm].includes(usage));
+  if (unfit !== undefined)
+    report(at("usage"), `a key of this type cannot ${unfit}`, `it can ${USAGES[algorithm].join(", ")}`);
+  const { certificate } = key;
+  if (certificate === undefined) return;
+  const outside = certificate.csr !== undefined || certificate.import !== undefined;
+  if (certificate.subject === undefined && (!outside || certificate.csr !== undefined)) {
+    report(at("certificate"), "a certificate lacks subject");
+  }
+  if (outside && certificate.issuer !== undefined) {
+    report(at("certificate", "issuer"), "the certificate comes from an outside CA and from a declared key: keep one");
+  }
+  if (algorithm === "Montgomery" && certificate.issuer === undefined && !outside) {
+    report(at("certificate"), "a key that cannot sign cannot sign its own certificate", "declare an issuer");
+  }
+  if (algorithm === "Montgomery" && certificate.csr !== undefined) {
+    report(at("certificate", "csr"), "a key that cannot sign cannot sign a request");
+  }
+  if (certificate.issuer === undefined && !outside && algorithm !== "Montgomery" && !key.usage.includes("sign")) {
+    report(at("usage"), "the key signs its own certificate, and its usage does not have sign");
+  }
+  if (certificate.pss && algorithm !== "RSA" && certificate.issuer === undefined) {
+    report(at("certificate", "pss"), "RSASSA-PSS is for RSA keys");
+  }
+}
+
+const USAGES = {
+  RSA: ["sign", "decrypt", "wrap"],
+  EC: ["sign", "derive"],
+  Edwards: ["sign"],
+  Montgomery: ["derive"],
+} as const satisfies Record<KeyDeclaration["type"]["algorithm"], readonly string[]> as Record<
+  KeyDeclaration["type"]["algorithm"],
+  readonly string[]
+>;
+
+function checkIssuer({ keys }: Declaration, key: KeyDeclaration, report: Report): void {
+  const name = key.certificate?.issuer;
+  if (name === undefined) return;
+  const at = ["keys", key.name, "certificate", "issuer"];
+  const issuer = Object.hasOwn(keys, name) ? keys[name] : undefined;
+  if (issuer === undefined) {
+    const near = nearest(name, Object.keys(keys));
+    report(at, `there is no key ${JSON.stringify(name)}`, near && `did you mean ${near}?`);
+    return;
+  }
+  const chain = [key.name];
+  for (let next: string | undefined = name; next !== undefined; next = keys[next]?.certificate?.issuer) {
+    if (chain.includes(next)) {
+      report(at, `the issuers go in a circle: ${[...chain, next].join(" <- ")}`);
+      return;
+    }
+    chain.push(next);
+  }
+  if (issuer.certificate === undefined) {
+    report(at, `${name} has no certificate, so it cannot issue one`);
+  } else if (issuer.certificate.import === undefined && !saysCa(issuer.certificate.extensions)) {
+    report(at, `${name} is no CA`, `give ${name} the extension basicConstraints=critical,CA:TRUE`);
+  }
+  if (!issuer.usage.includes("sign")) report(at, `${name} may not sign`, `give ${name} the usage sign`);
+}
+
+/** Whether extensions make a certificate a CA's. */
+export function saysCa(extensions: readonly string[]): boolean {
+  return extensions.some(
+    (text) => text.trim() === "v3_ca" || /^basicConstraints=.*\bCA:TRUE\b/i.test(text.replaceAll(" ", "")),
+  );
+}
+
+function checkIdentities({ keys }: Declaration, report: Report): void {
+  const taken = new Map<string, string>();
+  for (const key of Object.values(keys)) {
+    for (const [field, value] of [
+      ["id", `0x${key.id}`],
+      ["label", key.label],
+    ] as const) {
+      const identity = JSON.stringify([key.token, field, value]);
+      const other = taken.get(identity);
+      if (other === undefined) taken.set(identity, key.name);
+      else report(["keys", key.name, field], `${other} has the same ${field} in the same token: ${value}`);
+    }
+  }
+}
+
+function checkPaths({ keys, file }: Declaration, report: Report): void {
+  const taken = new Map<string, string>();
+  for (const { name, certificate } of Object.values(keys)) {
+    const paths = (certificate?.publish ?? []).map(({ path }, i) => [["publish", String(i), "path"], path] as const);
+    const csr = certificate?.csr === undefined ? [] : [[["csr"], certificate.csr] as const];
+    for (const [at, path] of [...paths, ...csr]) {
+      const whole = resolve(dirname(file), path);
+      const other = taken.get(whole);
+      if (other === undefined) taken.set(whole, name);
+      else report(["keys", name, "certificate", ...at], `${path} is written for ${other} already`);
+    }
+  }
+}
+
+/** Checks extensions with the library that makes them; apart, because loading it takes time. */
+export async function checkExtensionSyntax(declaration: Declaration, report: Report): Promise<void> {
+  const { checkExtensions } = await import("../x509/extensions.ts");
+  for (const { name, certificate } of Object.values(declaration.keys)) {
+    for (const [i, extension] of (certificate?.extensions ?? []).entries()) {
+      try {
+        checkExtensions([extension]);
+      } catch (error) {
+        if (!(error instanceof X509Error)) throw error;
+        report(["keys", name, "certificate", "extensions", String(i)], error.message, error.hints[0]);
+      }
+    }
+  }
+}

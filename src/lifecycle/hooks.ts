@@ -1,0 +1,89 @@
+/**
+ * Hooks: programs that take up a new certificate. A marker in the state folder says that one is still to run, so that
+ * it runs at least once whatever happens in between.
+ * @module
+ */
+import { mkdir, readFile, unlink } from "node:fs/promises";
+import { basename, dirname, join, resolve } from "node:path";
+import { KeywrightError } from "../cryptoki/errors.ts";
+import { explainSystem, HostError, systemCode } from "../host/errors.ts";
+import { writeAtomic } from "../host/files.ts";
+import { run } from "../host/processes.ts";
+import type { PendingHook } from "./observation.ts";
+
+/** A hook that ended with a failure. */
+export class HookError extends KeywrightError {
+  override readonly code = "ERR_HOOK";
+}
+
+function markerPath(state: string, key: string): string {
+  return join(state, "hooks", `${key}.json`);
+}
+
+/** The markers of these keys. @throws HostError when one cannot be read */
+export async function readPendingHooks(state: string, keys: readonly string[]): Promise<Record<string, PendingHook>> {
+  const found: Record<string, PendingHook> = {};
+  for (const key of keys) {
+    const path = markerPath(state, key);
+    try {
+      found[key] = JSON.parse(await readFile(path, "utf8")) as PendingHook;
+    } catch (error) {
+      if (systemCode(error) === "ENOENT") continue;
+      throw new HostError(`cannot read ${path}: ${explainSystem(error)}`, { cause: error });
+    }
+  }
+  return found;
+}
+
+/** Notes that a key's hook is to run for a certificate. */
+export async function markHook(state: string, key: string, certificate: string): Promise<void> {
+  const path = markerPath(state, key);
+  await mkdir(dirname(path), { recursive: true, mode: 0o700 });
+  await writeAtomic(path, `${JSON.stringify({ certificate })}\n`);
+}
+
+/** Notes that it has run. */
+export async function unmarkHook(state: string, key: string): Promise<void> {
+  await unlink(markerPath(state, key)).catch((error: unknown) => {
+    if (systemCode(error) !== "ENOENT") throw error;
+  });
+}
+
+/** What a hook is told; see docs/hooks.md. */
+export interface HookCall {
+  readonly key: string;
+  /** `old` before a key is replaced, and may veto; `new` when a certificate is there. */
+  readonly event: "old" | "new";
+  /** PEM, on standard input. */
+  readonly certificate: string;
+  readonly uri: string;
+  readonly publish: readonly string[];
+}
+
+/**
+ * Runs a hook. It gets no PIN, no lock and few variables of ours.
+ * @throws HookError when it ends with anything but 0
+ */
+export async function runHook(program: string, folder: string, call: HookCall): Promise<void> {
+  const path = resolve(folder, program);
+  const { status, signal } = await run(path, {
+    arguments: [call.key, call.event],
+    environment: {
+      KEYWRIGHT_KEY: call.key,
+      KEYWRIGHT_EVENT: call.event,
+      KEYWRIGHT_URI: call.uri,
+      KEYWRIGHT_PUBLISHED: call.publish.join("\n"),
+    },
+    input: call.certificate,
+    output: "show",
+    folder,
+  });
+  if (status === 0) return;
+  const end = signal === null ? `exit code ${status}` : `signal ${signal}`;
+  throw new HookError(`the hook ${basename(path)} of ${call.key} (${call.event}) ended with ${end}`, {
+    hints:
+      call.event === "old"
+        ? ["it declined: the key stays as it is"]
+        : ["the next apply runs it again; the old key is kept until it succeeds"],
+  });
+}

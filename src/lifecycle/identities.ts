@@ -1,0 +1,64 @@
+/**
+ * Under which CKA_ID and CKA_LABEL the objects of a key stand: the declared ones, those of a key that is being prepared,
+ * and those of one that was replaced.
+ * @module
+ */
+import { createHash } from "node:crypto";
+import type { KeyDeclaration } from "./declaration.ts";
+import type { SeenObject } from "./observation.ts";
+
+/** CKA_ID in hexadecimal, and CKA_LABEL. */
+export interface Identity {
+  readonly id: string;
+  readonly label: string;
+}
+
+/** Where an object of a token belongs, seen from a declared key. */
+export type Standing =
+  /** It has the declared identity. */
+  | "final"
+  /** It is being prepared to replace the key. */
+  | "new"
+  /** It was replaced, and kept. */
+  | "archived"
+  /** It has the declared id and another label, or the declared label and another id. */
+  | "conflict"
+  | "other";
+
+export function finalIdentity({ id, label }: KeyDeclaration): Identity {
+  return { id, label };
+}
+
+/** The identity of a replacement until it is proven. */
+export function newIdentity(key: KeyDeclaration): Identity {
+  return { id: shortDigest("new", key.id, key.label), label: `${key.label}~new` };
+}
+
+/** The identity of a key that was replaced at a time; the label names the second (UTC). */
+export function archiveIdentity(key: KeyDeclaration, at: Date): Identity {
+  const stamp = at.toISOString().replace(/[-:]|\.\d+/g, "");
+  return { id: shortDigest("archive", key.id, key.label, stamp), label: `${key.label}~${stamp}` };
+}
+
+/** Eight bytes: every token takes ids that long, and none is likely to have this one already. */
+function shortDigest(...parts: string[]): string {
+  return createHash("sha256")
+    .update(["keywright", ...parts].join("\n"))
+    .digest("hex")
+    .slice(0, 16);
+}
+
+/** @param labels whether the token keeps the labels that objects are given */
+export function standing(object: SeenObject, key: KeyDeclaration, labels: boolean): Standing {
+  const fresh = newIdentity(key);
+  if (object.id === fresh.id || (labels && object.label === fresh.label)) return "new";
+  if (object.id === key.id) {
+    // Programs give certificates labels of their own; the id alone says whose they are.
+    return !labels || object.label === key.label || object.class !== "private" ? "final" : "conflict";
+  }
+  if (!labels) return "other";
+  if (object.label.startsWith(`${key.label}~`) && /^\d{8}T\d{6}Z$/.test(object.label.slice(key.label.length + 1))) {
+    return "archived";
+  }
+  return object.label === key.label && object.class === "private" ? "conflict" : "other";
+}

@@ -1,0 +1,101 @@
+/**
+ * What was seen: tokens, their objects, published files and pending hooks. Plain data, so that a plan can be made from
+ * it, compared and stored.
+ * @module
+ */
+import { createHash } from "node:crypto";
+import type { Ulong } from "../cryptoki/port.ts";
+import type { FamilyName } from "../families/families.ts";
+
+export type SeenClass = "private" | "public" | "certificate";
+
+/** An object in a token that a key can be made of. */
+export interface SeenObject {
+  readonly class: SeenClass;
+  /** For the apply that follows; not compared, for a module may number objects anew. */
+  readonly handle: Ulong;
+  /** CKA_ID in hexadecimal; empty where there is none. */
+  readonly id: string;
+  readonly label: string;
+  /** The key's type as a declaration writes it; absent for one that declarations do not name. */
+  readonly type?: string;
+  /** SHA-256 of the SubjectPublicKeyInfo; absent where the object does not tell it. */
+  readonly publicKey?: string;
+  /** SubjectPublicKeyInfo, base64: of public keys and certificates. */
+  readonly spki?: string;
+  /** Boolean attributes that are compared with the declaration, those that the object has. */
+  readonly flags?: Readonly<Record<string, boolean>>;
+  readonly allowedMechanisms?: readonly string[];
+  /** A certificate's DER, base64. */
+  readonly der?: string;
+  /** Why a certificate could not be read. */
+  readonly unreadable?: string;
+}
+
+/** Sizes in bits that a token can make keys of; absent for what it cannot. */
+export interface CanGenerate {
+  readonly RSA?: { readonly least: number; readonly most: number };
+  readonly EC?: { readonly least: number; readonly most: number };
+  readonly Edwards?: { readonly least: number; readonly most: number };
+  readonly Montgomery?: { readonly least: number; readonly most: number };
+}
+
+export interface SeenPresent {
+  readonly state: "present";
+  readonly uri: string;
+  readonly family: FamilyName;
+  readonly loggedIn: boolean;
+  readonly canGenerate: CanGenerate;
+  readonly objects: readonly SeenObject[];
+}
+
+export interface SeenAbsent {
+  readonly state: "absent";
+  readonly reason: string;
+  /** Whether there is one token that can be initialised to become it. */
+  readonly blank: boolean;
+}
+
+export interface SeenUnreadable {
+  readonly state: "unreadable";
+  readonly error: string;
+  readonly hints: readonly string[];
+  /** Whether a PIN is the reason. */
+  readonly pin: boolean;
+}
+
+export type SeenToken = SeenPresent | SeenAbsent | SeenUnreadable;
+
+/** A file that the declaration names. */
+export type SeenFile =
+  | { readonly state: "absent" }
+  | { readonly state: "unreadable"; readonly error: string }
+  | { readonly state: "present"; readonly sha256: string; readonly mode: number };
+
+/** A file with a certificate to import. */
+export type SeenImport =
+  | { readonly state: "absent" }
+  | { readonly state: "unreadable"; readonly error: string }
+  | { readonly state: "present"; readonly der: string };
+
+/** A hook that was to run and is not known to have run to its end. */
+export interface PendingHook {
+  readonly certificate: string;
+}
+
+export interface Observation {
+  readonly tokens: Readonly<Record<string, SeenToken>>;
+  /** By absolute path. */
+  readonly files: Readonly<Record<string, SeenFile>>;
+  readonly imports: Readonly<Record<string, SeenImport>>;
+  /** SHA-256 of the public key in each request file that is there and is one; by absolute path. */
+  readonly requests: Readonly<Record<string, string>>;
+  /** By key name. */
+  readonly pendingHooks: Readonly<Record<string, PendingHook>>;
+}
+
+/** A digest of an observation, without handles: the same for the same state of the world. */
+export function observationDigest(observation: Observation): string {
+  const text = JSON.stringify(observation, (key, value: unknown) => (key === "handle" ? undefined : value));
+  return createHash("sha256").update(text).digest("hex");
+}

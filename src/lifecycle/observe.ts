@@ -1,0 +1,196 @@
+/**
+ * Observing: one search per token, however many keys.
+ * @module
+ */
+import { createHash } from "node:crypto";
+import { readFile, stat } from "node:fs/promises";
+import { resolve } from "node:path";
+import { CryptokiError, KeywrightError } from "../cryptoki/errors.ts";
+import type { TokenObject } from "../cryptoki/session/objects.ts";
+import type { Token } from "../cryptoki/token.ts";
+import { explainSystem, systemCode } from "../host/errors.ts";
+import { CURVES } from "../spec/curves.ts";
+import { CKM } from "../spec/mechanisms.ts";
+import { curveFromParams, spkiFromAttributes } from "../x509/public-keys.ts";
+import { fingerprint, readCertificate, readCertificates, requestPublicKey } from "../x509/read.ts";
+import type { Access, PresentToken, Surroundings } from "./access.ts";
+import type { Declaration } from "./declaration.ts";
+import { readPendingHooks } from "./hooks.ts";
+import type { CanGenerate, Observation, SeenFile, SeenImport, SeenObject, SeenToken } from "./observation.ts";
+import { keyTypeText } from "./values.ts";
+
+/** Looks at everything that the declaration names. */
+export async function observe(
+  declaration: Declaration,
+  accesses: ReadonlyMap<string, Access>,
+  surroundings: Surroundings,
+): Promise<Observation> {
+  const tokens: Record<string, SeenToken> = {};
+  for (const name of Object.keys(declaration.tokens)) {
+    const access = accesses.get(name);
+    if (access !== undefined) tokens[name] = await observeToken(access);
+  }
+  const files: Record<string, SeenFile> = {};
+  const imports: Record<string, SeenImport> = {};
+  const requests: Record<string, string> = {};
+  for (const { certificate } of Object.values(declaration.keys)) {
+    for (const { path } of certificate?.publish ?? []) {
+      const whole = resolve(surroundings.folder, path);
+      files[whole] = await observeFile(whole);
+    }
+    if (certificate?.csr !== undefined) {
+      const whole = resolve(surroundings.folder, certificate.csr);
+      const publicKey = await observeRequest(whole);
+      if (publicKey !== undefined) requests[whole] = publicKey;
+    }
+    if (certificate?.import !== undefined) {
+      const whole = resolve(surroundings.folder, certificate.import);
+      imports[whole] = await observeImport(whole);
+    }
+  }
+  const pendingHooks = await readPendingHooks(surroundings.state, Object.keys(declaration.keys));
+  return { tokens, files, imports, requests, pendingHooks };
+}
+
+async function observeToken(access: Access): Promise<SeenToken> {
+  if (access.state === "absent") return { state: "absent", reason: access.reason, blank: access.blank !== undefined };
+  if (access.state === "unreadable") return failed(access.error);
+  try {
+    return {
+      state: "present",
+      uri: access.token.uri,
+      family: access.family.name,
+      loggedIn: access.loggedIn,
+      canGenerate: await observeMechanisms(access.token),
+      objects: await observeObjects(access),
+    };
+  } catch (error) {
+    // A failure to read is never taken for "there is nothing".
+    if (error instanceof KeywrightError) return failed(error);
+    throw error;
+  }
+}
+
+function failed(error: { message: string; hints: readonly string[] }): SeenToken {
+  const pin = error instanceof CryptokiError && error.isPin;
+  return { state: "unreadable", error: error.message, hints: error.hints, pin };
+}
+
+const GENERATORS = {
+  RSA: "CKM_RSA_PKCS_KEY_PAIR_GEN",
+  EC: "CKM_EC_KEY_PAIR_GEN",
+  Edwards: "CKM_EC_EDWARDS_KEY_PAIR_GEN",
+  Montgomery: "CKM_EC_MONTGOMERY_KEY_PAIR_GEN",
+} as const;
+
+async function observeMechanisms(token: Token): Promise<CanGenerate> {
+  const can: Record<string, { least: number; most: number }> = {};
+  for (const [algorithm, name] of Object.entries(GENERATORS)) {
+    try {
+      const { info } = await token.module.call("C_GetMechanismInfo", { slot: token.slot, type: CKM[name][0] });
+      can[algorithm] = { least: Number(info.minKeySize), most: Number(info.maxKeySize) };
+    } catch (error) {
+      if (!(error instanceof CryptokiError && error.is("CKR_MECHANISM_INVALID"))) throw error;
+    }
+  }
+  return can;
+}
+
+async function observeObjects({ session }: PresentToken): Promise<SeenObject[]> {
+  const seen: SeenObject[] = [];
+  for await (const object of session.find({ CKA_TOKEN: true })) {
+    const one = await observeObject(object);
+    if (one !== undefined) seen.push(one);
+  }
+  const order = (o: SeenObject) => JSON.stringify([o.id, o.label, o.class, o.publicKey ?? "", o.der ?? ""]);
+  return seen.sort((a, b) => (order(a) < order(b) ? -1 : 1));
+}
+
+const KEY_FLAGS = [
+  "CKA_SIGN",
+  "CKA_DECRYPT",
+  "CKA_DERIVE",
+  "CKA_UNWRAP",
+  "CKA_EXTRACTABLE",
+  "CKA_SENSITIVE",
+  "CKA_ALWAYS_AUTHENTICATE",
+  "CKA_WRAP_WITH_TRUSTED",
+  "CKA_MODIFIABLE",
+] as const;
+
+async function observeObject(object: TokenObject): Promise<SeenObject | undefined> {
+  const { CKA_CLASS, CKA_ID, CKA_LABEL } = await object.get("CKA_CLASS", "CKA_ID", "CKA_LABEL");
+  const identity = { handle: object.handle, id: Buffer.from(CKA_ID ?? []).toString("hex"), label: CKA_LABEL ?? "" };
+  if (CKA_CLASS === "CKO_CERTIFICATE")
+    return { class: "certificate", ...identity, ...(await observeCertificate(object)) };
+  if (CKA_CLASS !== "CKO_PRIVATE_KEY" && CKA_CLASS !== "CKO_PUBLIC_KEY") return undefined;
+  const read = await object.get("CKA_KEY_TYPE", "CKA_MODULUS", "CKA_PUBLIC_EXPONENT", "CKA_EC_PARAMS", "CKA_EC_POINT");
+  const spki = spkiFromAttributes(read);
+  const known = {
+    ...identity,
+    ...declaredType(read),
+    ...(spki === undefined ? {} : { publicKey: fingerprint(spki), spki: Buffer.from(spki).toString("base64") }),
+  };
+  if (CKA_CLASS === "CKO_PUBLIC_KEY") return { class: "public", ...known };
+  const { CKA_ALLOWED_MECHANISMS, ...flags } = await object.get(...KEY_FLAGS, "CKA_ALLOWED_MECHANISMS");
+  return {
+    class: "private",
+    ...known,
+    flags: Object.fromEntries(KEY_FLAGS.flatMap((name) => (flags[name] === undefined ? [] : [[name, flags[name]]]))),
+    ...(CKA_ALLOWED_MECHANISMS === undefined || CKA_ALLOWED_MECHANISMS.length === 0
+      ? {}
+      : { allowedMechanisms: CKA_ALLOWED_MECHANISMS.map(String) }),
+  };
+}
+
+function declaredType(read: { CKA_MODULUS?: Uint8Array; CKA_EC_PARAMS?: Uint8Array }): { type?: string } {
+  if (read.CKA_MODULUS !== undefined && read.CKA_MODULUS.length > 0) {
+    const [first, ...rest] = read.CKA_MODULUS.subarray(read.CKA_MODULUS.findIndex((byte) => byte !== 0));
+    return { type: `RSA:${first!.toString(2).length + 8 * rest.length}` };
+  }
+  const curve = read.CKA_EC_PARAMS === undefined ? undefined : curveFromParams(read.CKA_EC_PARAMS);
+  if (curve === undefined) return {};
+  const algorithms = { weierstrass: "EC", edwards: "Edwards", montgomery: "Montgomery" } as const;
+  return { type: keyTypeText({ algorithm: algorithms[CURVES[curve].family], curve }) };
+}
+
+async function observeCertificate(object: TokenObject): Promise<Partial<SeenObject>> {
+  const { CKA_VALUE } = await object.get("CKA_VALUE");
+  if (CKA_VALUE === undefined || CKA_VALUE.length === 0) return { unreadable: "the object has no CKA_VALUE" };
+  try {
+    const { spki } = readCertificate(CKA_VALUE);
+    return {
+      der: Buffer.from(CKA_VALUE).toString("base64"),
+      publicKey: fingerprint(spki),
+      spki: Buffer.from(spki).toString("base64"),
+    };
+  } catch (error) {
+    return { unreadable: (error as Error).message };
+  }
+}
+
+async function observeFile(path: string): Promise<SeenFile> {
+  try {
+    const contents = await readFile(path);
+    const sha256 = createHash("sha256").update(contents).digest("hex");
+    return { state: "present", sha256, mode: (await stat(path)).mode & 0o777 };
+  } catch (error) {
+    return systemCode(error) === "ENOENT" ? { state: "absent" } : { state: "unreadable", error: explainSystem(error) };
+  }
+}
+
+/** A file that is no request, or cannot be read, is written anew. */
+async function observeRequest(path: string): Promise<string | undefined> {
+  const contents = await readFile(path).catch(() => undefined);
+  const spki = contents === undefined ? undefined : requestPublicKey(contents);
+  return spki === undefined ? undefined : fingerprint(spki);
+}
+
+async function observeImport(path: string): Promise<SeenImport> {
+  try {
+    const [first] = readCertificates(await readFile(path));
+    return { state: "present", der: Buffer.from(first!.der).toString("base64") };
+  } catch (error) {
+    return systemCode(error) === "ENOENT" ? { state: "absent" } : { state: "unreadable", error: explainSystem(error) };
+  }
+}

@@ -1,0 +1,156 @@
+/**
+ * Whether a key's certificate is to be made, renewed or kept.
+ * @module
+ */
+import { buildExtensions } from "../../x509/extensions.ts";
+import { formatName, parseName, sameName } from "../../x509/names.ts";
+import { type CertificateFacts, isIssuedBy, readCertificate, readExtensions } from "../../x509/read.ts";
+import type { CertificateDeclaration, KeyDeclaration } from "../declaration.ts";
+import { addDuration } from "../values.ts";
+import { Refusal } from "./refusal.ts";
+import type { CertificatePlan } from "./steps.ts";
+
+/** Certificates begin a little before they are made, for clocks that are slow. In ms. */
+const BACKDATE = 5 * 60_000;
+/** A certificate that begins further in the future than this was made by a clock that was ahead, or this one is behind. */
+const CLOCK_TOLERANCE = 60 * 60_000;
+
+/** What is known of an issuer while its children are planned. */
+export interface IssuerState {
+  readonly name: string;
+  /** Its certificate as it is now; undefined when there is none yet. */
+  readonly certificate: CertificateFacts | undefined;
+  /** When the certificate that it will have after this plan ends. */
+  readonly notAfter: Date;
+  /** Whether its certificate changes in this plan. */
+  readonly changes: boolean;
+  /** Whether its key changes in this plan, so that every child needs a new certificate. */
+  readonly newKey: boolean;
+}
+
+/** Why a certificate is to be made again; undefined when it is to be kept. */
+export interface Renewal {
+  readonly reason: string;
+  /** Whether the declaration's `renewKey` applies: the time has come, rather than the contents being different. */
+  readonly byTime: boolean;
+}
+
+/** The dates, name and extensions of a certificate to be made now. @throws Refusal when it would outlive its issuer */
+export function certificatePlan(key: KeyDeclaration, issuer: IssuerState | undefined, now: Date): CertificatePlan {
+  const declared = key.certificate!;
+  const notBefore = wholeSeconds(new Date(now.getTime() - BACKDATE));
+  const notAfter = wholeSeconds(addDuration(now, declared.validity));
+  if (issuer !== undefined && notAfter > issuer.notAfter) {
+    throw new Refusal(
+      `its certificate would end on ${day(notAfter)}, after that of its issuer ${issuer.name} (${day(issuer.notAfter)})`,
+    );
+  }
+  return {
+    subject: formatName(parseName(declared.subject!)),
+    ...(declared.issuer === undefined ? {} : { issuer: declared.issuer }),
+    notBefore: notBefore.toISOString(),
+    notAfter: notAfter.toISOString(),
+    ...(declared.serial === undefined ? {} : { serial: declared.serial }),
+    ...(declared.digest === undefined ? {} : { digest: declared.digest }),
+    pss: declared.pss,
+    extensions: declared.extensions,
+  };
+}
+
+function wholeSeconds(date: Date): Date {
+  return new Date(Math.floor(date.getTime() / 1000) * 1000);
+}
+
+/** A date for people, `2027-01-31`. */
+export function day(date: Date): string {
+  return date.toISOString().slice(0, 10);
+}
+
+/**
+ * Compares a certificate with its declaration and the time.
+ * @throws Refusal when the clock is behind the certificate
+ */
+export function renewal(
+  declared: CertificateDeclaration,
+  der: Uint8Array,
+  issuer: IssuerState | undefined,
+  now: Date,
+): Renewal | undefined {
+  const facts = readCertificate(der);
+  if (facts.notBefore.getTime() - now.getTime() > CLOCK_TOLERANCE) {
+    throw new Refusal(
+      `its certificate begins on ${facts.notBefore.toISOString()}, and this machine's clock says ${now.toISOString()}`,
+    );
+  }
+  const different = contentsDiffer(declared, facts, issuer);
+  if (different !== undefined) return { reason: different, byTime: false };
+  if (declared.renewBefore === undefined) return undefined;
+  const due = addDuration(facts.notAfter, declared.renewBefore, -1);
+  if (now <= due) return undefined;
+  return { reason: `it ${now > facts.notAfter ? "ended" : "ends"} on ${day(facts.notAfter)}`, byTime: true };
+}
+
+/** Which part of a certificate is not as declared. Validity is not compared: it is met when the time comes. */
+function contentsDiffer(
+  declared: CertificateDeclaration,
+  facts: CertificateFacts,
+  issuer: IssuerState | undefined,
+): string | undefined {
+  const outside = declared.csr !== undefined || declared.import !== undefined;
+  // What an outside CA writes is its own business.
+  if (outside) return undefined;
+  const subject = parseName(declared.subject!);
+  if (!sameName(subject, facts.subject)) return `subject: ${formatName(facts.subject)} -> ${formatName(subject)}`;
+  if (issuer?.newKey === true) return `its issuer ${issuer.name} gets a new key`;
+  if (
+    declared.issuer !== undefined &&
+    issuer?.certificate !== undefined &&
+    !isIssuedBy(facts.der, issuer.certificate.der)
+  ) {
+    return `it was not issued by the present key of ${declared.issuer}`;
+  }
+  if (declared.issuer === undefined && !sameName(facts.issuer, facts.subject)) {
+    return `issuer: ${formatName(facts.issuer)} -> itself`;
+  }
+  return extensionsDiffer(declared, facts, issuer);
+}
+
+function extensionsDiffer(
+  declared: CertificateDeclaration,
+  facts: CertificateFacts,
+  issuer: IssuerState | undefined,
+): string | undefined {
+  const parent = declared.issuer === undefined ? undefined : issuer?.certificate;
+  if (declared.issuer !== undefined && parent === undefined) return undefined;
+  const wanted = buildExtensions(declared.extensions, {
+    subject: facts.subject,
+    spki: facts.spki,
+    ...(parent === undefined
+      ? {}
+      : { issuer: { spki: parent.spki, name: parent.subject, serial: Buffer.from(parent.serial, "hex") } }),
+  });
+  const actual = readExtensions(facts.der);
+  for (const { extnID, critical, extnValue } of wanted) {
+    const found = actual.find(({ oid }) => oid === extnID);
+    const same =
+      found !== undefined &&
+      found.critical === critical &&
+      Buffer.compare(found.value, Buffer.from(extnValue.buffer)) === 0;
+    if (!same) return `extension ${NAMES[extnID] ?? extnID} is ${found === undefined ? "missing" : "different"}`;
+  }
+  const extra = actual.find(({ oid }) => !wanted.some(({ extnID }) => extnID === oid));
+  return extra === undefined ? undefined : `extension ${extra.oid} is not declared`;
+}
+
+const NAMES: Readonly<Record<string, string>> = {
+  "2.5.29.14": "subjectKeyIdentifier",
+  "2.5.29.15": "keyUsage",
+  "2.5.29.17": "subjectAltName",
+  "2.5.29.19": "basicConstraints",
+  "2.5.29.30": "nameConstraints",
+  "2.5.29.31": "crlDistributionPoints",
+  "2.5.29.32": "certificatePolicies",
+  "2.5.29.35": "authorityKeyIdentifier",
+  "2.5.29.37": "extendedKeyUsage",
+  "1.3.6.1.5.5.7.1.1": "authorityInfoAccess",
+};

@@ -1,0 +1,169 @@
+/**
+ * Planning: from a declaration, an observation and a time to an ordered list of steps. Pure: the same three always give
+ * the same bytes.
+ * @module
+ */
+import { createHash } from "node:crypto";
+import { dirname, resolve } from "node:path";
+import type { CertificateFacts } from "../../x509/read.ts";
+import type { Declaration, KeyDeclaration } from "../declaration.ts";
+import { finalIdentity } from "../identities.ts";
+import { type Observation, observationDigest, type SeenPresent, type SeenToken } from "../observation.ts";
+import type { IssuerState } from "./certificate.ts";
+import { type KeyOutcome, planKey } from "./key.ts";
+import { type Chain, keyUri, publishedContents, sha256 } from "./publish.ts";
+import type { Plan, Step } from "./steps.ts";
+
+export interface PlanOptions {
+  /** Names of keys to replace although nothing else asks for it. */
+  readonly rotate?: readonly string[];
+}
+
+/** Makes a plan. */
+export function plan(declaration: Declaration, observation: Observation, now: Date, options: PlanOptions = {}): Plan {
+  const rotate = [...(options.rotate ?? [])].sort();
+  const steps: Step[] = [];
+  const outcomes = new Map<string, KeyOutcome>();
+  for (const token of Object.values(declaration.tokens)) {
+    const seen = observation.tokens[token.name];
+    if (seen !== undefined && initialises(token, seen)) {
+      steps.push({ action: "initialise", token: token.name, label: token.label ?? token.name });
+    }
+  }
+  for (const key of issuersFirst(declaration)) {
+    const outcome = planOne(declaration, observation, key, rotate.includes(key.name), now, outcomes);
+    outcomes.set(key.name, outcome);
+    steps.push(...withFiles(declaration, observation, key, outcome, outcomes));
+  }
+  return {
+    format: "keywright-plan/1",
+    now: now.toISOString(),
+    declaration: createHash("sha256").update(JSON.stringify(declaration)).digest("hex"),
+    observation: observationDigest(observation),
+    rotate,
+    steps,
+  };
+}
+
+/** A token that is absent is made where its PINs are declared and there is one to make it of. */
+function initialises(token: Declaration["tokens"][string], seen: SeenToken): boolean {
+  return seen.state === "absent" && seen.blank && token.soPin !== undefined && token.pin !== undefined;
+}
+
+/** In the declared order, but each issuer before those that it issues for. */
+function issuersFirst({ keys }: Declaration): KeyDeclaration[] {
+  const ordered = new Set<KeyDeclaration>();
+  const visit = (key: KeyDeclaration) => {
+    if (ordered.has(key)) return;
+    const issuer = key.certificate?.issuer;
+    if (issuer !== undefined) visit(keys[issuer]!);
+    ordered.add(key);
+  };
+  for (const key of Object.values(keys)) visit(key);
+  return [...ordered];
+}
+
+const EVERY_TYPE = { least: 0, most: Number.MAX_SAFE_INTEGER };
+/** A token that this plan initialises: nothing in it, and what it can make will be seen when it is there. */
+const NEW_TOKEN = {
+  family: "generic",
+  loggedIn: true,
+  objects: [],
+  canGenerate: { RSA: EVERY_TYPE, EC: EVERY_TYPE, Edwards: EVERY_TYPE, Montgomery: EVERY_TYPE },
+} as const satisfies Partial<SeenPresent>;
+
+function planOne(
+  declaration: Declaration,
+  observation: Observation,
+  key: KeyDeclaration,
+  rotate: boolean,
+  now: Date,
+  outcomes: ReadonlyMap<string, KeyOutcome>,
+): KeyOutcome {
+  const seen = observation.tokens[key.token]!;
+  const of = { key: key.name, token: key.token };
+  const stop = (step: Step): KeyOutcome => ({ steps: [step], refused: true, certificate: undefined });
+  if (seen.state === "unreadable") {
+    return stop({ action: "refuse", ...of, reason: seen.error, hints: seen.hints, pin: seen.pin });
+  }
+  if (seen.state === "absent" && !initialises(declaration.tokens[key.token]!, seen)) {
+    if (key.softFail) return stop({ action: "skip", ...of, reason: seen.reason });
+    const hints = seen.blank
+      ? ["declare pin and soPin, and apply initialises it; or: keywright token init"]
+      : ["insert it; or declare softFail: true for keys whose token may be absent"];
+    return stop({ action: "refuse", ...of, reason: seen.reason, hints, pin: false });
+  }
+  return planKey({
+    key,
+    token: seen.state === "present" ? seen : NEW_TOKEN,
+    observation,
+    issuer: issuerOf(key, outcomes),
+    rotate,
+    now,
+    resolve: (path) => resolve(dirname(declaration.file), path),
+  });
+}
+
+function issuerOf(key: KeyDeclaration, outcomes: ReadonlyMap<string, KeyOutcome>): IssuerState | undefined {
+  const name = key.certificate?.issuer;
+  const outcome = name === undefined ? undefined : outcomes.get(name);
+  return outcome?.refused === true ? undefined : outcome?.asIssuer;
+}
+
+/**
+ * Adds the publishing of files that are missing or different, and a hook that is still to run, to a key that is kept;
+ * and moves publishing behind everything that a changing key does in its token.
+ */
+function withFiles(
+  declaration: Declaration,
+  observation: Observation,
+  key: KeyDeclaration,
+  outcome: KeyOutcome,
+  outcomes: ReadonlyMap<string, KeyOutcome>,
+): Step[] {
+  const publishes = (step: Step) => step.action === "publish" || step.action === "hook";
+  const last = (step: Step) => step.action === "retire";
+  const { steps } = outcome;
+  const ordered = [
+    ...steps.filter((step) => !publishes(step) && !last(step)),
+    ...steps.filter(publishes),
+    ...steps.filter(last),
+  ];
+  const { certificate } = key;
+  if (outcome.refused || certificate === undefined || ordered.some(publishes)) return ordered;
+  const chain = chainOf(declaration, key, outcome.certificate, outcomes);
+  const of = { key: key.name, token: key.token };
+  const seen = observation.tokens[key.token]!;
+  if (outcome.certificate === undefined || seen.state !== "present") return ordered;
+  const uri = keyUri(seen.uri, finalIdentity(key));
+  const folder = dirname(declaration.file);
+  const stale = certificate.publish.filter(({ path, what, mode }) => {
+    const file = observation.files[resolve(folder, path)];
+    if (chain === undefined || file?.state !== "present") return true;
+    return file.sha256 !== sha256(publishedContents(what, chain, uri)) || file.mode !== mode;
+  });
+  const pending = observation.pendingHooks[key.name] !== undefined;
+  if (stale.length === 0 && !pending) return ordered;
+  const reason = stale.length > 0 ? "a file is missing or different" : "its hook has not run to its end";
+  const more: Step[] = [];
+  if (stale.length > 0) more.push({ action: "publish", ...of, files: stale, reason });
+  if (certificate.hook !== undefined) more.push({ action: "hook", ...of, hook: certificate.hook, reason });
+  return [...ordered.filter(({ action }) => action !== "keep"), ...more];
+}
+
+/** The certificate and its declared issuers' up to the root; undefined while one of them changes. */
+function chainOf(
+  declaration: Declaration,
+  key: KeyDeclaration,
+  certificate: CertificateFacts | undefined,
+  outcomes: ReadonlyMap<string, KeyOutcome>,
+): Chain | undefined {
+  if (certificate === undefined) return undefined;
+  const issuers: Uint8Array[] = [];
+  for (let name = key.certificate?.issuer; name !== undefined; name = declaration.keys[name]?.certificate?.issuer) {
+    const issuer = outcomes.get(name)?.certificate;
+    if (issuer === undefined) return undefined;
+    issuers.push(issuer.der);
+  }
+  return { certificate: certificate.der, issuers };
+}

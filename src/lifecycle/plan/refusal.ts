@@ -1,0 +1,15 @@
+/**
+ * A decision not to touch a key.
+ * @module
+ */
+
+/** Thrown within planning, and turned into a step that says why; never leaves it. */
+export class Refusal extends Error {
+  readonly hints: readonly string[];
+
+  constructor(message: string, hints: readonly string[] = []) {
+    super(message);
+    this.name = "Refusal";
+    this.hints = hints;
+  }
+}

@@ -1,0 +1,117 @@
+/**
+ * The values of a declaration: ids, key types, durations, dates.
+ * @module
+ */
+import { CURVES, type CurveName, curveByName, curveNames } from "../spec/curves.ts";
+
+/** The type of a key pair, as the declaration writes it: `RSA:3072`, `EC:secp384r1`, `Ed25519`. */
+export type KeyType =
+  | { readonly algorithm: "RSA"; readonly bits: number }
+  | { readonly algorithm: "EC" | "Edwards" | "Montgomery"; readonly curve: CurveName };
+
+/** RSA sizes that are taken: 2048 to 8192 bits in steps of 256. */
+const RSA_BITS = { least: 2048, most: 8192, step: 256 };
+
+/** Parses a key type. @throws Error saying what is taken */
+export function parseKeyType(text: string): KeyType {
+  const [algorithm, size, ...rest] = text.split(":");
+  const upper = algorithm!.toUpperCase();
+  if (upper === "RSA" && rest.length === 0) {
+    const bits = Number(size);
+    const { least, most, step } = RSA_BITS;
+    if (!/^\d+$/.test(size ?? "") || bits < least || bits > most || bits % step !== 0) {
+      throw new Error(`an RSA key has ${least} to ${most} bits in steps of ${step}, such as RSA:3072, not ${text}`);
+    }
+    return { algorithm: "RSA", bits };
+  }
+  const curve =
+    rest.length > 0 ? undefined : curveByName(upper === "EC" ? (size ?? "") : size === undefined ? algorithm! : "");
+  if (curve === undefined || (upper !== "EC" && CURVES[curve].family === "weierstrass")) {
+    const names = curveNames().filter((name) => CURVES[name].family === "weierstrass");
+    throw new Error(
+      `${JSON.stringify(text)} is not a key type: RSA:2048 to RSA:8192, Ed25519, Ed448, X25519, X448, EC: and one of ${names.join(", ")}`,
+    );
+  }
+  const families = { weierstrass: "EC", edwards: "Edwards", montgomery: "Montgomery" } as const;
+  return { algorithm: families[CURVES[curve].family], curve };
+}
+
+/** The one spelling of a key type. */
+export function keyTypeText(type: KeyType): string {
+  if (type.algorithm === "RSA") return `RSA:${type.bits}`;
+  return type.algorithm === "EC" ? `EC:${type.curve}` : type.curve;
+}
+
+/**
+ * A key's CKA_ID, as lower-case hexadecimal: from an integer (big-endian, as few bytes as it takes; 0 is one) or from
+ * `0x` and pairs of digits, whose leading zeroes are kept.
+ * @param source how it was written: YAML reads 0x01 as the integer 1 and would lose its zero
+ * @throws Error for anything else; for a bare digit string, with both readings
+ */
+export function parseId(value: unknown, source: string): string {
+  if (/^0x/i.test(source) || (typeof value === "string" && /^0x/i.test(value))) {
+    const digits = (typeof value === "string" ? value : source).slice(2);
+    if (!/^(?:[0-9a-f]{2})+$/i.test(digits))
+      throw new Error(`${source} is not whole bytes: write two hexadecimal digits for each`);
+    if (digits.length > 510) throw new Error("an id has at most 255 bytes");
+    return digits.toLowerCase();
+  }
+  if (typeof value === "bigint" && value >= 0n) return integerId(value);
+  if (typeof value === "string" && /^[0-9a-f]+$/i.test(value)) {
+    const even = value.padStart(value.length + (value.length % 2), "0");
+    const integer = /^\d+$/.test(value)
+      ? `the integer ${value} (without quotes, the bytes 0x${integerId(BigInt(value))}) or `
+      : "";
+    throw new Error(
+      `the id ${JSON.stringify(value)} could mean ${integer}the bytes "0x${even}": write the one that is meant`,
+    );
+  }
+  throw new Error(`an id is an integer, or "0x" and hexadecimal bytes, here is ${source}`);
+}
+
+function integerId(value: bigint): string {
+  const hex = value.toString(16);
+  return hex.padStart(hex.length + (hex.length % 2), "0");
+}
+
+/** A length of time as it is written: calendar units stay what they are until they are added to a date. */
+export interface Duration {
+  readonly amount: number;
+  readonly unit: "y" | "mo" | "w" | "d" | "h" | "min";
+}
+
+/** Parses `10y`, `6mo`, `2w`, `90d`, `12h`, `30min`. @throws Error for anything else */
+export function parseDuration(text: string): Duration {
+  const match = /^(\d{1,6})\s*(y|mo|w|d|h|min)$/.exec(text);
+  if (match === null)
+    throw new Error(`${JSON.stringify(text)} is not a length of time: write 10y, 6mo, 2w, 90d, 12h or 30min`);
+  return { amount: Number(match[1]), unit: match[2] as Duration["unit"] };
+}
+
+/** A date and a length of time; years and months go by the calendar (UTC), 29 February becomes the 28th. */
+export function addDuration(date: Date, { amount, unit }: Duration, sign: 1 | -1 = 1): Date {
+  const fixed = { w: 7 * 86_400_000, d: 86_400_000, h: 3_600_000, min: 60_000 };
+  if (unit !== "y" && unit !== "mo") return new Date(date.getTime() + sign * amount * fixed[unit]);
+  const months = sign * amount * (unit === "y" ? 12 : 1);
+  const moved = new Date(date);
+  moved.setUTCDate(1);
+  moved.setUTCMonth(moved.getUTCMonth() + months);
+  const last = new Date(Date.UTC(moved.getUTCFullYear(), moved.getUTCMonth() + 1, 0)).getUTCDate();
+  moved.setUTCDate(Math.min(date.getUTCDate(), last));
+  return moved;
+}
+
+/** Parses a date, `2027-01-31`: midnight UTC. @throws Error for anything else */
+export function parseDate(text: string): string {
+  const date = new Date(`${text}T00:00:00Z`);
+  if (!/^\d{4}-\d{2}-\d{2}$/.test(text) || Number.isNaN(date.getTime()) || !date.toISOString().startsWith(text)) {
+    throw new Error(`${JSON.stringify(text)} is not a date: write 2027-01-31`);
+  }
+  return text;
+}
+
+/** Permission bits of a file, as people write them: "0644". @throws Error for anything else */
+export function parseMode(text: string): number {
+  if (!/^0?[0-7]{3}$/.test(text)) throw new Error(`${JSON.stringify(text)} is not a file's mode: write "0644"`);
+  return Number.parseInt(text, 8);
+}
