@@ -1,0 +1,63 @@
+/**
+ * What people see when something fails: an error line, hint lines, an exit code.
+ * @module
+ */
+import { CodecError } from "../codec/errors.ts";
+import { CryptokiError, KeywrightError } from "../cryptoki/errors.ts";
+import { HostError } from "../host/errors.ts";
+import { EXIT, type ExitCode } from "./command.ts";
+import type { Io } from "./io.ts";
+
+/** A command line that is not understood. */
+export class UsageError extends KeywrightError {
+  override readonly code = "ERR_USAGE";
+
+  constructor(message: string, hints: readonly string[] = []) {
+    super(message, { hints });
+  }
+}
+
+/** A destructive command that nobody has confirmed. */
+export class NotConfirmedError extends KeywrightError {
+  override readonly code = "ERR_NOT_CONFIRMED";
+
+  constructor(what: string) {
+    super(`${what} needs a confirmation`, { hints: ["run it in a terminal, or add --yes"] });
+  }
+}
+
+/** The exit code of an error, by its code. */
+export function exitCodeOf(error: unknown): ExitCode {
+  if (error instanceof CryptokiError) return error.isPin ? EXIT.pin : EXIT.failed;
+  if (!(error instanceof KeywrightError)) return EXIT.failed;
+  switch (error.code) {
+    case "ERR_USAGE":
+      return EXIT.usage;
+    case "ERR_PLAN_STALE":
+      return EXIT.stale;
+    case "ERR_NOT_CONFIRMED":
+      return EXIT.needsConfirmation;
+    case "ERR_PIN_MISSING":
+    case "ERR_PIN_SOURCE":
+      return EXIT.pin;
+    default:
+      return EXIT.failed;
+  }
+}
+
+/** Prints an error; one that was not foreseen with its stack, for it is a fault of ours. */
+export function tellError(error: unknown, io: Io): void {
+  if (error instanceof KeywrightError || error instanceof HostError) {
+    io.tell(`keywright: error: ${error.message}`);
+    for (const hint of error.hints) io.tell(`keywright: hint: ${hint}`);
+    if (error.cause instanceof Error) io.debug(`cause: ${error.cause.message}`);
+    return;
+  }
+  if (error instanceof CodecError) {
+    io.tell(`keywright: error: ${error.message}`);
+    return;
+  }
+  io.tell(`keywright: error: ${error instanceof Error ? error.message : String(error)}`);
+  io.tell("keywright: hint: this is a fault of Keywright, not yours; please report it with the lines below");
+  io.tell(error instanceof Error ? (error.stack ?? "") : "");
+}

@@ -1,0 +1,87 @@
+#!/usr/bin/env node
+/**
+ * The command. Finds the subcommand, reads its options, runs it, and turns what it throws into an error line, hint lines
+ * and an exit code.
+ * @module
+ */
+import { parseArgs } from "node:util";
+import { exitNow } from "../host/exit.ts";
+import { COMMON, type CommandFile, EXIT, type ExitCode, type Options } from "./command.ts";
+import { exitCodeOf, tellError, UsageError } from "./errors.ts";
+import { commandHelp, overview, VERSION } from "./help.ts";
+import { Io } from "./io.ts";
+import { COMMANDS } from "./registry.ts";
+import { kebab } from "./words.ts";
+
+async function main(argv: readonly string[]): Promise<ExitCode> {
+  const io = new Io({ json: argv.includes("--json"), debug: argv.includes("--debug") });
+  try {
+    return await dispatch(argv, io);
+  } catch (error) {
+    tellError(error, io);
+    return exitCodeOf(error);
+  }
+}
+
+async function dispatch(argv: readonly string[], io: Io): Promise<ExitCode> {
+  const words = argv.filter((word) => !word.startsWith("-"));
+  if (words.length === 0 && argv.includes("--version")) {
+    io.out(VERSION);
+    return EXIT.done;
+  }
+  const entry = COMMANDS.find(({ name }) => {
+    const parts = name.split(" ");
+    return parts.every((part, i) => argv[i] === part);
+  });
+  if (entry === undefined) {
+    if (words.length === 0 || argv.includes("--help") || argv.includes("-h")) {
+      io.out(overview(words[0]));
+      return words.length === 0 && argv.length === 0 ? EXIT.usage : EXIT.done;
+    }
+    throw new UsageError(`there is no command ${JSON.stringify(words.slice(0, 2).join(" "))}`, ["see: keywright --help"]);
+  }
+  const file = await entry.load();
+  const rest = argv.slice(entry.name.split(" ").length);
+  if (rest.includes("--help") || rest.includes("-h")) {
+    io.out(commandHelp(file.spec));
+    return EXIT.done;
+  }
+  return file.run(readInput(file, rest), io);
+}
+
+function readInput({ spec }: CommandFile, argv: readonly string[]): unknown {
+  const options: Options = { ...COMMON, ...spec.options };
+  const config = Object.fromEntries(
+    Object.entries(options).map(([name, { kind, short }]) => [
+      kebab(name),
+      {
+        type: kind === "flag" ? ("boolean" as const) : ("string" as const),
+        multiple: kind === "texts",
+        ...(short === undefined ? {} : { short }),
+      },
+    ]),
+  );
+  let parsed: { values: Record<string, unknown>; positionals: string[] };
+  try {
+    parsed = parseArgs({ args: [...argv], options: config, allowPositionals: true, strict: true });
+  } catch (error) {
+    throw new UsageError(lower((error as Error).message.split(". ")[0]!), [`see: keywright ${spec.name} --help`]);
+  }
+  const { least, most } = spec.words ?? { least: 0, most: 0 };
+  if (parsed.positionals.length < least || parsed.positionals.length > most) {
+    const usage = spec.words === undefined ? "no further words" : spec.words.usage;
+    throw new UsageError(`keywright ${spec.name} takes ${usage}`, [`see: keywright ${spec.name} --help`]);
+  }
+  const values = Object.entries(options).map(([name, { kind }]) => {
+    const value = parsed.values[kebab(name)];
+    return [name, value ?? (kind === "flag" ? false : kind === "texts" ? [] : undefined)];
+  });
+  return { ...Object.fromEntries(values), words: parsed.positionals };
+}
+
+
+function lower(text: string): string {
+  return text.charAt(0).toLowerCase() + text.slice(1);
+}
+
+await exitNow(await main(process.argv.slice(2)));
