@@ -57,7 +57,7 @@ export class Application implements Cryptoki {
     const { session } = args as { session?: Ulong };
     if (session === undefined) {
       const answer = this.#counted(this.#library.call(fn, args));
-      // C_Finalize does not wait for C_WaitForSlotEvent: it is what ends it (3.2, 5.4.2).
+      // C_Finalize does not wait for C_WaitForSlotEvent: it is what ends it.
       if (isPromise(answer) && fn !== "C_WaitForSlotEvent") this.#turns.note(answer);
       return answer;
     }

@@ -2,7 +2,7 @@
  * C_GetAttributeValue: one call with buffers of likely size; more calls only for what did not fit.
  *
  * A module answers CK_UNAVAILABLE_INFORMATION as the length of what is sensitive, of what the object does not have, and
- * of what did not fit (3.2, 5.7.5), with one return value for the whole call. So where it is not clear which of the three
+ * of what did not fit, with one return value for the whole call. So where it is not clear which of the three
  * an attribute is, its length is asked for, which says.
  * @module
  */
@@ -116,7 +116,7 @@ class AttributeReading {
     );
   }
 
-  /** The elements of a template attribute: their types and lengths first, then their values (3.2, 5.7.5). */
+  /** The elements of a template attribute: their types and lengths first, then their values. */
   #template(type: number, count: number): Awaitable<readonly Attribute[]> {
     if (count === 0) return [];
     const blank = Array.from({ length: count }, (): Row => ({ type: 0, room: null }));

@@ -2,7 +2,7 @@
  * How PKCS#11's structures lie in memory on this machine: the one place that knows sizes, alignment and packing.
  *
  * PKCS#11 uses the platform's own layout, but on Windows, where structures are packed to one byte and CK_ULONG has four
- * bytes (3.2, 2.1 "Structure packing"; pkcs11.h). Numbers are little-endian: koffi runs on no other machine.
+ * bytes. Numbers are little-endian: koffi runs on no other machine.
  * @module
  */
 import koffi from "koffi";

@@ -27,7 +27,7 @@ export interface Library {
 
 const OK = CKR.CKR_OK[0];
 
-/** The interface of the standard among those that a library offers (3.2, 5.4.5). */
+/** The interface of the standard among those that a library offers. */
 const STANDARD_INTERFACE = "PKCS 11";
 
 /**

@@ -61,10 +61,12 @@ const BY_MECHANISM: ReadonlyMap<number, StructurePlan> = new Map(
   Object.values(CKM).flatMap(([code, kind]) => (kind in PLANS ? [[code, PLANS[kind as ParameterName]] as const] : [])),
 );
 
-/** Where the fields of a parameter structure lie, by name; for the test against a C compiler. */
-export function parameterLayout(name: ParameterName): { size: number; offsets: Readonly<Record<string, number>> } {
-  const { size, fields } = PLANS[name];
-  return { size, offsets: Object.fromEntries(fields.map((field) => [field.name, field.at])) };
+/** Where the fields of a parameter structure lie, and the lengths of those that have one. */
+export function parameterLayout(name: ParameterName): {
+  readonly size: number;
+  readonly fields: readonly { readonly name: string; readonly at: number; readonly length?: number }[];
+} {
+  return PLANS[name];
 }
 
 function isStructure(parameter: ParameterValue): parameter is Exclude<ParameterValue, Uint8Array | Ulong> {

@@ -117,7 +117,7 @@ const LIST_TRIES = 5;
 
 /**
  * Asks how many, then for the list, again if it grew meanwhile. Asking first is not only for the size: it is what makes
- * a module look for slots anew (3.2, 5.5.1).
+ * a module look for slots anew.
  */
 function listPlan(fn: FunctionName, once: Plan, name: string): Plan {
   return {
