@@ -10,10 +10,13 @@ export class ModuleError extends KeywrightError {
   override readonly code = "ERR_MODULE";
   /** The library as it was asked for. */
   readonly path: string;
+  /** What is wrong with it. */
+  readonly fault: string;
 
   constructor(path: string, fault: string, options: { cause?: unknown; hints?: readonly string[] } = {}) {
     super(`module ${path}: ${fault}`, options);
     this.path = path;
+    this.fault = fault;
   }
 
   /** With the modules of this machine as hints. */

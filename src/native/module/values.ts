@@ -70,7 +70,7 @@ function putValue(arena: Arena, row: number, value: AttributeValue): void {
  * certificate chain, a post-quantum key.
  */
 const FIRST_ROOM: Readonly<Record<ValueKind, number>> = {
-  bool: 1,
+  bool: ULONG, // some modules give a CK_BBOOL as a CK_ULONG
   ulong: ULONG,
   class: ULONG,
   keyType: ULONG,

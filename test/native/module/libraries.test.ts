@@ -17,7 +17,7 @@ describe("modules that offer different function lists", () => {
     async () => {
       const db = nss();
       const provider = nativeModule(db);
-      const p11 = provider.open();
+      const p11 = await provider.open();
       await p11.call("C_Initialize", { args: {} });
       const { info } = await p11.call("C_GetTokenInfo", { slot: db.slot });
       expect(info.label).toBe("NSS Certificate DB");
@@ -33,7 +33,7 @@ describe("modules that offer different function lists", () => {
 
   test.skipIf(!peer("opensc"))("OpenSC's module is found by its bare name", async () => {
     const provider = nativeModule({ path: "opensc-pkcs11" });
-    const p11 = provider.open();
+    const p11 = await provider.open();
     await p11.call("C_Initialize", { args: {} });
     expect((await p11.call("C_GetInfo", {})).info.libraryDescription).toBe("OpenSC smartcard framework");
     await provider.close();
@@ -41,7 +41,7 @@ describe("modules that offer different function lists", () => {
 
   test("p11-kit's client, which refuses C_Initialize without locking, loads", async () => {
     const provider = nativeModule({ path: "p11-kit-client" });
-    const p11 = provider.open();
+    const p11 = await provider.open();
     await p11.call("C_Initialize", { args: {} });
     expect((await p11.call("C_GetInfo", {})).info.manufacturerID).toBe("p11-kit");
     await provider.close();
@@ -51,7 +51,7 @@ describe("modules that offer different function lists", () => {
 describe("files that are no module for this machine", () => {
   function failure(path: string): ModuleError {
     try {
-      nativeModule({ path }).open();
+      void nativeModule({ path }).open();
     } catch (error) {
       return error as ModuleError;
     }
