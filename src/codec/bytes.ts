@@ -143,9 +143,9 @@ export function utf8(text: string): Uint8Array {
   return new TextEncoder().encode(text);
 }
 
-/** The text of UTF-8 bytes; bytes that are not UTF-8 become U+FFFD. */
+/** The text of UTF-8 bytes, all of it: a leading U+FEFF stays. Bytes that are not UTF-8 become U+FFFD. */
 export function fromUtf8(bytes: Uint8Array): string {
-  return new TextDecoder().decode(bytes);
+  return new TextDecoder("utf-8", { ignoreBOM: true }).decode(bytes);
 }
 
 /** Big-endian bytes without leading zeroes, at least `length` long; 0 is one byte. */

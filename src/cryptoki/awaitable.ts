@@ -4,7 +4,8 @@
  */
 import type { Awaitable } from "./port.ts";
 
-function isPromise<T>(value: Awaitable<T>): value is Promise<T> {
+/** Whether an answer is still to come. */
+export function isPromise<T>(value: Awaitable<T>): value is Promise<T> {
   return typeof value === "object" && value !== null && typeof (value as { then?: unknown }).then === "function";
 }
 

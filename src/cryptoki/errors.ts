@@ -26,6 +26,8 @@ export class CryptokiError extends KeywrightError {
   readonly function: FunctionName;
   /** The return value, such as 0xa0 (CKR_PIN_INCORRECT). */
   readonly rv: number;
+  /** What was asked for, and of which object; may be empty. */
+  readonly detail: string;
 
   /**
    * @param fn the function that was called
@@ -47,6 +49,7 @@ export class CryptokiError extends KeywrightError {
     });
     this.function = fn;
     this.rv = code;
+    this.detail = detail;
   }
 
   /** Whether the return value is one of these: `error.is("CKR_PIN_INCORRECT", "CKR_PIN_LOCKED")`. */

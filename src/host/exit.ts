@@ -1,0 +1,72 @@
+/**
+ * Ending this process although a C call may be blocked.
+ *
+ * `process.exit` waits for every thread of libuv's pool and every Worker, so it hangs for as long as one of them is
+ * inside C: a module that waits for a card, for a person, or for nothing.
+ * @module
+ */
+import { setTimeout as delay } from "node:timers/promises";
+
+/** Something that is in use until it is closed. */
+export interface InUse {
+  /** Whether a call is inside C at this moment, so that `process.exit` would hang. */
+  isBusy(): boolean;
+  /** Waits for calls under way, then lets go. */
+  close(): void | Promise<void>;
+}
+
+const inUse = new Set<InUse>();
+
+/** How long calls under way get to return, in ms. */
+const GRACE_MS = 2000;
+const POLL_MS = 20;
+
+/** Has this closed before the process ends by {@link exit}. Answers a function that takes it back. */
+export function closeAtExit(it: InUse): () => void {
+  inUse.add(it);
+  return () => inUse.delete(it);
+}
+
+/**
+ * Ends the process within two seconds or little more. What is idle, or becomes so in that time, is closed first; if a call
+ * is still inside C by then, the process ends by libc's `_exit`, without what runs at exit.
+ */
+export async function exit(code: number): Promise<never> {
+  const closing = Promise.allSettled([...inUse].map(closeWhenIdle));
+  await Promise.race([closing, delay(GRACE_MS)]);
+  if ([...inUse].some((it) => it.isBusy())) await exitNow(code);
+  process.exit(code);
+}
+
+async function closeWhenIdle(it: InUse): Promise<void> {
+  while (it.isBusy()) await delay(POLL_MS);
+  await it.close();
+}
+
+/** The signals by which a person or the system ends a program, and the exit codes that shells give them. */
+const SIGNALS = { SIGHUP: 129, SIGINT: 130, SIGTERM: 143 } as const;
+
+/**
+ * From now on SIGINT, SIGTERM and SIGHUP end the process by {@link exit}, a second one at once. They are noticed by the
+ * event loop: a module that may block has to be called elsewhere (placement `thread` or `process`).
+ */
+export function exitOnSignals(): void {
+  let isEnding = false;
+  for (const [signal, code] of Object.entries(SIGNALS)) {
+    process.on(signal, () => {
+      void (isEnding ? exitNow(code) : exit(code));
+      isEnding = true;
+    });
+  }
+}
+
+async function exitNow(code: number): Promise<never> {
+  const { default: koffi } = await import("koffi");
+  try {
+    koffi.load(null).func("_exit", "void", ["int"])(code);
+  } catch {
+    // No _exit on this system: then at least the process ends.
+  }
+  process.kill(process.pid, "SIGKILL");
+  return new Promise<never>(() => {});
+}

@@ -1,0 +1,75 @@
+/**
+ * From a reference to a module to a provider of it: which module, and where it runs.
+ * @module
+ */
+import type { Provider } from "../cryptoki/port.ts";
+import { closeAtExit } from "../host/exit.ts";
+import { conflict, ModuleError, type NativeModuleOptions, nativeModule } from "../native/module/index.ts";
+import { processModule } from "./process.ts";
+import { threadModule } from "./thread.ts";
+
+/**
+ * Where a native module runs: `direct` on the event loop, for modules that never wait; `thread` in threads of its own in
+ * this process; `process` in a child process, which alone survives a crash and can be ended when it hangs.
+ */
+export type Placement = "direct" | "thread" | "process";
+
+/** A module and how to open it. */
+export interface ModuleReference {
+  /** The path of a library, or its bare name in the usual folders. */
+  readonly module: string;
+  /** Variables that the module reads, set before it is loaded. */
+  readonly environment?: Readonly<Record<string, string>>;
+  /** What `pReserved` of C_Initialize points to (NSS). */
+  readonly reserved?: string;
+  readonly placement?: Placement;
+  /** How long a call may take, in ms, before the module counts as hung. Only a process can be ended: it implies one. */
+  readonly timeoutMs?: number;
+  /** The file of the built-in token. */
+  readonly store?: string;
+}
+
+/** What the caller knows about modules that the reference does not say. */
+export interface ModuleContext {
+  /** Where a module runs whose reference does not say; `thread` if absent. */
+  readonly placement?: Placement;
+}
+
+/**
+ * A provider of the module. It is closed when the process ends through `host/exit`.
+ *
+ * One library is one instance per process: if it is in this process already with another environment or `pReserved`, it
+ * gets a process of its own whatever the placement.
+ * @throws ModuleError if there is no such library or it is for another machine
+ */
+export function openProvider(reference: ModuleReference, context: ModuleContext = {}): Provider {
+  const provider = place(reference, context);
+  const forget = closeAtExit(provider);
+  return {
+    open: () => provider.open(),
+    async close() {
+      await provider.close();
+      forget();
+    },
+  };
+}
+
+type Closable = Provider & { isBusy(): boolean };
+
+function place(reference: ModuleReference, context: ModuleContext): Closable {
+  const { module: path, environment, reserved, timeoutMs } = reference;
+  if (timeoutMs !== undefined && (reference.placement ?? "process") !== "process") {
+    throw new ModuleError(path, `a time limit needs placement process, not ${reference.placement}`);
+  }
+  const options: NativeModuleOptions = {
+    path,
+    ...(environment === undefined ? {} : { environment }),
+    ...(reserved === undefined ? {} : { reserved }),
+  };
+  const placement = timeoutMs === undefined ? (reference.placement ?? context.placement ?? "thread") : "process";
+  if (placement !== "process" && conflict(options) === undefined) {
+    return placement === "direct" ? nativeModule(options) : threadModule(options);
+  }
+  // A child can always be ended, so it never keeps this process from ending.
+  return { ...processModule({ ...options, ...(timeoutMs === undefined ? {} : { timeoutMs }) }), isBusy: () => false };
+}

@@ -1,0 +1,184 @@
+/**
+ * Placement `process`: a module in a child process, with a private channel. What crashes or hangs is the child; every
+ * later `open` gets a new one.
+ * @module
+ */
+import type { ChildProcess } from "node:child_process";
+import { setTimeout as delay } from "node:timers/promises";
+import { CryptokiError } from "../cryptoki/errors.ts";
+import type { Args, Cryptoki, FunctionName, Provider, Reply, Ulong } from "../cryptoki/port.ts";
+import { startProcess } from "../host/entry.ts";
+import { ModuleError, type NativeModuleOptions } from "../native/module/index.ts";
+import { CALL_FLAGS } from "../spec/flags.ts";
+import { Calls } from "./calls.ts";
+import { type AnswerMessage, compact, fromFailure, LOADED } from "./messages.ts";
+
+export interface ProcessModuleOptions extends NativeModuleOptions {
+  /** How long a call may take, in ms; 120 000 if not given. Waiting for a slot event or a person is not counted. */
+  readonly timeoutMs?: number;
+}
+
+const DEFAULT_TIMEOUT_MS = 120_000;
+
+/** How long a child gets to finalise and end, in ms. */
+const END_MS = 2500;
+
+/** Calls run in libuv's pool of the child, which has nothing else to do there: so many at the same time. */
+const POOL = { UV_THREADPOOL_SIZE: "16" };
+
+/** A child process with the library in it. */
+class Child {
+  readonly loaded: Promise<void>;
+  /** Why it is gone: "the module crashed (SIGSEGV)"; undefined as long as it lives. */
+  gone: string | undefined;
+  readonly #process: ChildProcess;
+  readonly #calls = new Calls();
+  readonly #ended: Promise<void>;
+  #applications = 0;
+
+  constructor({ path, environment, reserved }: NativeModuleOptions) {
+    this.#process = startProcess("module-process", { ...POOL, ...environment });
+    this.#ended = new Promise((resolve) => {
+      this.#process.once("exit", (code, signal) => {
+        this.#end(`the module's process ended ${signal === null ? `with code ${code}` : `by ${signal}`}`);
+        resolve();
+      });
+    });
+    this.loaded = new Promise((resolve, reject) => {
+      this.#process.on("message", (message: AnswerMessage) => {
+        const [id, , failure] = message;
+        if (id !== LOADED) this.#calls.settle(message);
+        else if (failure === undefined) resolve();
+        else reject(fromFailure(failure));
+        this.#hold();
+      });
+      void this.#ended.then(() => reject(new ModuleError(path, this.gone ?? "")));
+    });
+    this.#process.send({ path, ...(reserved === undefined ? {} : { reserved }) });
+  }
+
+  /** The number of a new application. */
+  application(): number {
+    return ++this.#applications;
+  }
+
+  async call(application: number, fn: FunctionName, args: unknown, timeoutMs: number): Promise<unknown> {
+    const { id, answer } = this.#calls.add(fn);
+    this.#process.send([id, application, fn, compact(args)]);
+    this.#hold();
+    const timer = waitsForOthers(fn, args)
+      ? undefined
+      : setTimeout(() => this.kill(`the module did not answer ${fn} within ${timeoutMs} ms and was ended`), timeoutMs);
+    try {
+      return await answer;
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  /** Ends it at once. */
+  kill(reason: string): void {
+    this.#end(reason);
+    this.#process.kill("SIGKILL");
+  }
+
+  /** Has it finalise and end, and ends it if it does not. */
+  async close(): Promise<void> {
+    if (this.#process.connected) this.#process.disconnect();
+    this.#process.ref();
+    const isOver = await Promise.race([this.#ended.then(() => true), delay(END_MS, false, { ref: false })]);
+    if (!isOver) this.kill("the module did not end and was ended");
+    await this.#ended;
+  }
+
+  #end(reason: string): void {
+    this.gone ??= reason;
+    const detail = this.gone;
+    this.#calls.failAll((fn) => new CryptokiError(fn, "CKR_DEVICE_ERROR", detail));
+  }
+
+  /** This process stays alive for a child with calls under way, and only then. */
+  #hold(): void {
+    if (this.#calls.size > 0) {
+      this.#process.ref();
+      this.#process.channel?.ref();
+    } else {
+      this.#process.unref();
+      this.#process.channel?.unref();
+    }
+  }
+}
+
+/** Whether a call waits for an event, or for a person at the token's own keypad. */
+function waitsForOthers(fn: FunctionName, args: unknown): boolean {
+  if (fn === "C_WaitForSlotEvent") {
+    return (Number((args as Args<"C_WaitForSlotEvent">).flags) & CALL_FLAGS.CKF_DONT_BLOCK[0]) === 0;
+  }
+  const { pin, oldPin } = args as { pin?: unknown; oldPin?: unknown };
+  return pin === null || oldPin === null;
+}
+
+/** An application in a child. Once its child is gone so are its sessions, until it is finalised and initialised anew. */
+class RemoteApplication implements Cryptoki {
+  readonly #start: () => Promise<Child>;
+  readonly #timeoutMs: number;
+  #child: Child;
+  #number: number;
+
+  constructor(child: Child, start: () => Promise<Child>, timeoutMs: number) {
+    this.#child = child;
+    this.#number = child.application();
+    this.#start = start;
+    this.#timeoutMs = timeoutMs;
+  }
+
+  async call<F extends FunctionName>(fn: F, args: Args<F>): Promise<Reply<F>> {
+    const { gone } = this.#child;
+    if (gone !== undefined) {
+      if (fn === "C_Finalize") return {} as Reply<F>;
+      if (fn !== "C_Initialize") throw lost(fn, args, gone);
+      this.#child = await this.#start();
+      this.#number = this.#child.application();
+    }
+    return (await this.#child.call(this.#number, fn, args, this.#timeoutMs)) as Reply<F>;
+  }
+}
+
+function lost(fn: FunctionName, args: unknown, gone: string): CryptokiError {
+  const { session } = args as { session?: Ulong };
+  const hints = ["open the module again"];
+  if (session === undefined) return new CryptokiError(fn, "CKR_DEVICE_REMOVED", gone, { hints });
+  return new CryptokiError(fn, "CKR_SESSION_HANDLE_INVALID", `session ${session}: ${gone}`, { hints });
+}
+
+/** A library in a child process of its own. `open` throws a ModuleError if it cannot be loaded there. */
+export function processModule(options: ProcessModuleOptions): Provider {
+  const { timeoutMs = DEFAULT_TIMEOUT_MS } = options;
+  const children = new Set<Child>();
+  let current: Promise<Child> | undefined;
+
+  async function launch(): Promise<Child> {
+    const child = new Child(options);
+    children.add(child);
+    await child.loaded;
+    return child;
+  }
+
+  /** The child that is there, or a new one if it is gone or could not load. */
+  async function living(): Promise<Child> {
+    const child = await current?.catch(() => undefined);
+    if (child !== undefined && child.gone === undefined) return child;
+    current = launch();
+    return current;
+  }
+
+  return {
+    async open() {
+      return new RemoteApplication(await living(), living, timeoutMs);
+    },
+    async close() {
+      await Promise.all([...children].map((child) => child.close()));
+      children.clear();
+    },
+  };
+}

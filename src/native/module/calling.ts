@@ -1,0 +1,51 @@
+/**
+ * How C functions are called: at once, or on another thread.
+ * @module
+ */
+import type { KoffiFunc } from "koffi";
+import type { Awaitable, Ulong } from "../../cryptoki/port.ts";
+import { Arena } from "./arena.ts";
+
+/** A C function: numbers and addresses in, CK_RV out. */
+export type CFunction = KoffiFunc<(...args: Ulong[]) => Ulong>;
+
+/** What a C argument is declared as. */
+export type CType = "ulong" | "uint8_t" | "uintptr_t";
+
+/** The values of a call, by the names of its row in spec/functions.ts. */
+export type Values = Readonly<Record<string, unknown>>;
+
+/** A way of calling, and the arenas that go with it. */
+export interface Calling {
+  /** Answers CK_RV. The arguments are read before it returns. */
+  invoke(cFunction: CFunction, argv: readonly Ulong[]): Awaitable<number>;
+  /** An arena of at least that many bytes, to be used until the call's outputs are read. */
+  arena(space: number): Arena;
+}
+
+/** Enough for nearly every call; a larger one gets an arena of its own. */
+const SHARED_ARENA = 0x1_0000;
+
+let shared: Arena | undefined;
+
+/** Calls at once, on this thread. Nothing runs in between, so all such calls share one arena. */
+export const now: Calling = {
+  invoke: (cFunction, argv) => Number(cFunction(...argv)),
+  arena(space) {
+    if (space > SHARED_ARENA) return new Arena(space);
+    shared ??= new Arena(SHARED_ARENA);
+    return shared;
+  },
+};
+
+/** Calls on a thread of libuv's pool; the event loop goes on meanwhile. The arena lives in the caller's closure. */
+export const later: Calling = {
+  invoke: (cFunction, argv) =>
+    new Promise((resolve, reject) => {
+      cFunction.async(...argv, (error: unknown, rv: Ulong) => {
+        if (error !== null && error !== undefined) reject(error as Error);
+        else resolve(Number(rv));
+      });
+    }),
+  arena: (space) => new Arena(space),
+};
