@@ -27,7 +27,7 @@ export const EXIT_MEANINGS: Readonly<Record<keyof typeof EXIT, string>> = {
   usage: "the command line is not understood",
 };
 
-interface Option<T> {
+export interface Option<T> {
   readonly kind: "flag" | "text" | "texts";
   readonly about: string;
   /** What the value is, in help: FILE. */
@@ -74,7 +74,7 @@ export interface CommandSpec<O extends Options = Options> {
 
 export type Input<S extends CommandSpec> = {
   readonly [K in keyof S["options"]]: S["options"][K] extends Option<infer T> ? T : never;
-} & { readonly words: readonly string[] };
+} & { readonly words: readonly string[]; readonly state: string | undefined };
 
 /** Declares a command, keeping the types of its options. */
 export function command<const O extends Options>(spec: CommandSpec<O>): CommandSpec<O> {
@@ -90,7 +90,10 @@ export interface CommandFile {
 
 /** Options that every command takes. */
 export const COMMON = {
-  state: text("DIR", "the state folder (default: $STATE_DIRECTORY, /var/lib/keywright for root, else ~/.local/state/keywright)"),
+  state: text(
+    "DIR",
+    "the state folder (default: $STATE_DIRECTORY, /var/lib/keywright for root, else ~/.local/state/keywright)",
+  ),
   debug: flag("say what is done, on standard error; never a PIN"),
   help: { ...flag("show this help"), short: "h" },
 } as const;

@@ -2,10 +2,11 @@
  * Help texts, made from the same tables as the commands.
  * @module
  */
-import { COMMON, type CommandSpec, EXIT, EXIT_MEANINGS, type Options } from "./command.ts";
-import { kebab } from "./words.ts";
-import { COMMANDS } from "./registry.ts";
+
 import manifest from "../../package.json" with { type: "json" };
+import { COMMON, type CommandSpec, EXIT, EXIT_MEANINGS, type Options } from "./command.ts";
+import { COMMANDS } from "./registry.ts";
+import { kebab } from "./words.ts";
 
 export const VERSION: string = manifest.version;
 

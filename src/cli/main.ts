@@ -5,7 +5,7 @@
  * @module
  */
 import { parseArgs } from "node:util";
-import { exitNow } from "../host/exit.ts";
+import { exit } from "../host/exit.ts";
 import { COMMON, type CommandFile, EXIT, type ExitCode, type Options } from "./command.ts";
 import { exitCodeOf, tellError, UsageError } from "./errors.ts";
 import { commandHelp, overview, VERSION } from "./help.ts";
@@ -38,7 +38,9 @@ async function dispatch(argv: readonly string[], io: Io): Promise<ExitCode> {
       io.out(overview(words[0]));
       return words.length === 0 && argv.length === 0 ? EXIT.usage : EXIT.done;
     }
-    throw new UsageError(`there is no command ${JSON.stringify(words.slice(0, 2).join(" "))}`, ["see: keywright --help"]);
+    throw new UsageError(`there is no command ${JSON.stringify(words.slice(0, 2).join(" "))}`, [
+      "see: keywright --help",
+    ]);
   }
   const file = await entry.load();
   const rest = argv.slice(entry.name.split(" ").length);
@@ -79,9 +81,8 @@ function readInput({ spec }: CommandFile, argv: readonly string[]): unknown {
   return { ...Object.fromEntries(values), words: parsed.positionals };
 }
 
-
 function lower(text: string): string {
   return text.charAt(0).toLowerCase() + text.slice(1);
 }
 
-await exitNow(await main(process.argv.slice(2)));
+await exit(await main(process.argv.slice(2)));

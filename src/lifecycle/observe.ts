@@ -16,6 +16,7 @@ import { fingerprint, readCertificate, readCertificates, requestPublicKey } from
 import type { Access, PresentToken, Surroundings } from "./access.ts";
 import type { Declaration } from "./declaration.ts";
 import { readPendingHooks } from "./hooks.ts";
+import { matchPrivateKeys } from "./match.ts";
 import type { CanGenerate, Observation, SeenFile, SeenImport, SeenObject, SeenToken } from "./observation.ts";
 import { keyTypeText } from "./values.ts";
 
@@ -62,7 +63,7 @@ async function observeToken(access: Access): Promise<SeenToken> {
       family: access.family.name,
       loggedIn: access.loggedIn,
       canGenerate: await observeMechanisms(access.token),
-      objects: await observeObjects(access),
+      objects: await matchPrivateKeys(access.session, await observeObjects(access)),
     };
   } catch (error) {
     // A failure to read is never taken for "there is nothing".

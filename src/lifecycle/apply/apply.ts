@@ -55,9 +55,9 @@ export async function apply(
   const look = async (accesses: ReadonlyMap<string, Access>) =>
     plan(declaration, await observe(declaration, accesses, surroundings), now, planOptions);
   const tokens = usedTokens(declaration);
-  const locked = <T>(use: () => Promise<T>): Promise<T> =>
+  const locked = <T>(accesses: ReadonlyMap<string, Access>, use: () => Promise<T>): Promise<T> =>
     withLocks(
-      tokens.map(lockName),
+      [...accesses.values()].map(lockName),
       {
         folder: join(surroundings.state, "locks"),
         purpose: `keywright apply ${declaration.file}`,
@@ -72,7 +72,7 @@ export async function apply(
     if (!hasChanges(made))
       return done(made, await execute(made, declaration, accesses, surroundings, options.progress));
     if (!(await options.confirm(made))) return { plan: made, confirmed: false, results: [] };
-    return locked(async () => {
+    return locked(accesses, async () => {
       const again = await look(accesses);
       if (!samePlan(again, made)) throw new StalePlanError();
       if (!again.steps.some(isInitialise)) {
@@ -89,7 +89,7 @@ export async function apply(
   if (!("next" in first)) return first;
   // The tokens are there now: open them anew, and do the rest of the plan that was confirmed.
   return withTokens(tokens, surroundings, (accesses) =>
-    locked(async () => {
+    locked(accesses, async () => {
       const rest = await look(accesses);
       if (
         !sameSteps(
@@ -123,8 +123,12 @@ export function usedTokens({ tokens, keys }: Declaration): TokenDeclaration[] {
   return Object.values(tokens).filter(({ name, soPin }) => used.has(name) || soPin !== undefined);
 }
 
-/** One lock per token, however it is declared; the module is part of it, for labels repeat between modules. */
-function lockName({ module, store, label, serial, uri, slot }: TokenDeclaration): string {
-  const identity = JSON.stringify([module, store, uri ?? [label, serial, slot]]);
+/**
+ * The name of a token's lock: the token's own URI where it is there, so that it does not matter how it was declared; of
+ * one that is to be made, what it is to become.
+ */
+function lockName(access: Access): string {
+  const { module, store, label } = access.declared;
+  const identity = access.state === "present" ? access.token.uri : JSON.stringify([module, store, label]);
   return `token-${createHash("sha256").update(identity).digest("hex").slice(0, 16)}`;
 }

@@ -1,0 +1,109 @@
+/**
+ * `keywright apply`
+ * @module
+ */
+import { readFile } from "node:fs/promises";
+import { CryptokiError } from "../../cryptoki/errors.ts";
+import { explainSystem } from "../../host/errors.ts";
+import { apply } from "../../lifecycle/apply/apply.ts";
+import type { KeyResult, Progress } from "../../lifecycle/apply/execute.ts";
+import { hasChanges, type Plan, refusals, type Step } from "../../lifecycle/plan/steps.ts";
+import { command, EXIT, type ExitCode, flag, type Input, text, texts } from "../command.ts";
+import { NotConfirmedError, tellError, UsageError } from "../errors.ts";
+import type { Io } from "../io.ts";
+import { rotated } from "../names.ts";
+import { FILE_OPTION, loadDeclaration, surroundingsOf } from "../surroundings.ts";
+import { appliedView } from "../views/applied.ts";
+import { describeStep, planView } from "../views/plan.ts";
+
+export const spec = command({
+  name: "apply",
+  summary: "bring the tokens to what is declared",
+  options: {
+    ...FILE_OPTION,
+    rotate: texts("NAME", "replace this key by a new one"),
+    plan: text("FILE", "do what this plan says, or nothing if it is stale"),
+    yes: flag("do not ask"),
+    json: flag("print JSON (schema keywright/applied/1)"),
+  },
+  notes: ["Shows the plan and asks. Safe to repeat, and to interrupt: the next run finishes what was begun."],
+  examples: ["keywright apply", "keywright apply --yes --rotate www", "keywright apply --plan rotation.json --yes"],
+});
+
+export async function run(input: Input<typeof spec>, io: Io): Promise<ExitCode> {
+  const declaration = await loadDeclaration(input);
+  const planned = input.plan === undefined ? undefined : await readPlan(input.plan);
+  const applied = await apply(declaration, surroundingsOf(declaration, input, io), {
+    ...(planned === undefined ? { rotate: rotated(declaration, input.rotate) } : { planned }),
+    confirm: (plan) => confirm(plan, input, io),
+    progress: progressOn(io),
+    onWait: (holder) => io.tell(`waiting for ${holder}`),
+  });
+  if (!applied.confirmed) {
+    io.tell("keywright: nothing was changed");
+    return EXIT.needsConfirmation;
+  }
+  io.show(appliedView, {
+    changed: hasChanges(applied.plan),
+    keys: applied.results.map(({ key, status, error }) => ({
+      key,
+      status,
+      ...(error === undefined ? {} : { error: error.message }),
+    })),
+  });
+  return report(applied.plan, applied.results, io);
+}
+
+/** What was refused or failed, as errors; and the exit code. */
+function report(plan: Plan, results: readonly KeyResult[], io: Io): ExitCode {
+  const refused = refusals(plan);
+  for (const { key, reason, hints } of refused) {
+    io.tell(`keywright: error: ${key}: ${reason}`);
+    for (const hint of hints) io.tell(`keywright: hint: ${hint}`);
+  }
+  const errors = results.flatMap(({ error }) => (error === undefined ? [] : [error]));
+  for (const error of errors) tellError(error, io);
+  if (refused.length === 0 && errors.length === 0) return EXIT.done;
+  const pin = refused.some((step) => step.pin) || errors.some((error) => error instanceof CryptokiError && error.isPin);
+  return pin ? EXIT.pin : EXIT.failed;
+}
+
+async function readPlan(file: string): Promise<Plan> {
+  let plan: Partial<Plan>;
+  try {
+    plan = JSON.parse(await readFile(file, "utf8")) as Partial<Plan>;
+  } catch (error) {
+    throw new UsageError(`cannot read the plan ${file}: ${explainSystem(error)}`);
+  }
+  if (plan.format !== "keywright-plan/1")
+    throw new UsageError(`${file} is not a plan`, ["write one: keywright plan --out FILE"]);
+  return plan as Plan;
+}
+
+async function confirm(plan: Plan, input: Input<typeof spec>, io: Io): Promise<boolean> {
+  if (!input.json) io.out(planView.human(plan, io.style));
+  if (input.yes) return true;
+  if (!io.interactive) throw new NotConfirmedError("apply");
+  return io.confirm("\nDo this?");
+}
+
+/** A line for each step, and a sign of life while one takes long (an RSA key in a smart card takes minutes). */
+function progressOn(io: Io): Progress {
+  let alive: NodeJS.Timeout | undefined;
+  return {
+    begin(step) {
+      const began = Date.now();
+      alive = setInterval(() => io.tell(`  … ${line(step)}: ${Math.round((Date.now() - began) / 1000)} s`), 5000);
+      alive.unref();
+    },
+    end(step, error) {
+      clearInterval(alive);
+      io.tell(`  ${error === undefined ? "done" : "FAILED"}: ${line(step)}`);
+    },
+  };
+}
+
+function line(step: Step): string {
+  const [head] = describeStep(step);
+  return `${"key" in step ? `${step.key}: ` : ""}${head!.replace(/ {2}#.*/, "")}`;
+}

@@ -1,0 +1,89 @@
+/**
+ * What the lifecycle is given when the command runs it: modules with their guard, PINs, folders, the clock.
+ * @module
+ */
+import { readFile } from "node:fs/promises";
+import { dirname, join, resolve } from "node:path";
+import { Module } from "../cryptoki/module.ts";
+import { explainSystem } from "../host/errors.ts";
+import { stateFolder } from "../host/folders.ts";
+import type { Surroundings } from "../lifecycle/access.ts";
+import { type Declaration, readDeclaration, type TokenDeclaration } from "../lifecycle/declaration.ts";
+import { openGuarded } from "../modules/guarded.ts";
+import { PinMemory } from "../pins/memory.ts";
+import { asksPerson, type PinSource, readPin } from "../pins/sources.ts";
+import { text } from "./command.ts";
+import { UsageError } from "./errors.ts";
+import type { Io } from "./io.ts";
+
+/** The option that names the declaration, for the commands that take one. */
+export const FILE_OPTION = {
+  file: text("FILE", "the declaration (default: keys.yaml)", "f"),
+} as const;
+
+/** Reads the declaration that the command line names. */
+export async function loadDeclaration(input: { file?: string | undefined }): Promise<Declaration> {
+  const file = resolve(input.file ?? "keys.yaml");
+  let contents: string;
+  try {
+    contents = await readFile(file, "utf8");
+  } catch (error) {
+    throw new UsageError(`cannot read the declaration ${file}: ${explainSystem(error)}`, [
+      input.file === undefined ? "name one with --file" : "keywright schema prints what a declaration may hold",
+    ]);
+  }
+  return readDeclaration(contents, file);
+}
+
+/** The state folder that the command line, or this machine, says. */
+export function chosenState(input: { state?: string | undefined }): string {
+  return resolve(input.state ?? stateFolder());
+}
+
+/** The surroundings of a declaration. */
+export function surroundingsOf(declaration: Declaration, input: { state?: string | undefined }, io: Io): Surroundings {
+  const state = chosenState(input);
+  const folder = dirname(declaration.file);
+  const memory = new PinMemory(state);
+  return {
+    folder,
+    state,
+    now: () => new Date(),
+    open: (token) => openToken(token, { folder, state, memory, io }),
+    readPin: (source, purpose) => readPin(source, { folder, purpose, prompt: promptOf(io) }),
+  };
+}
+
+/** Asks at the terminal; undefined where there is none. */
+export function promptOf(io: Io): ((question: string) => Promise<Uint8Array>) | undefined {
+  return io.interactive ? (question) => io.askPin(question) : undefined;
+}
+
+interface OpenContext {
+  readonly folder: string;
+  readonly state: string;
+  readonly memory: PinMemory;
+  readonly io: Io;
+}
+
+function openToken(token: TokenDeclaration, { folder, state, memory, io }: OpenContext): Promise<Module> {
+  const { module, environment, reserved, placement, timeoutMs, pin, soPin } = token;
+  const store = token.store === undefined ? undefined : resolve(folder, token.store);
+  io.debug(`opening ${module} for ${token.name}`);
+  const provider = openGuarded(
+    {
+      module: module.includes("/") ? resolve(folder, module) : module,
+      ...(environment === undefined ? {} : { environment }),
+      ...(reserved === undefined ? {} : { reserved }),
+      ...(placement === undefined ? {} : { placement }),
+      ...(timeoutMs === undefined ? {} : { timeoutMs }),
+      store: store ?? join(state, "softtoken.db"),
+    },
+    { memory, attended: io.interactive && [pin, soPin].some(isAsked) },
+  );
+  return Module.open(provider);
+}
+
+function isAsked(source: PinSource | undefined): boolean {
+  return source !== undefined && asksPerson(source);
+}

@@ -1,0 +1,50 @@
+/**
+ * The way into a module: wherever it runs, the PIN guard is under every login.
+ * @module
+ */
+import { realpathSync } from "node:fs";
+import type { Provider } from "../cryptoki/port.ts";
+import { familyOfLibrary, familyOfToken } from "../families/families.ts";
+import { guardPins } from "../pins/guard.ts";
+import type { PinMemory } from "../pins/memory.ts";
+import { type ModuleReference, openProvider } from "./index.ts";
+
+export interface GuardContext {
+  readonly memory: PinMemory;
+  /** Whether a person gives the PINs. */
+  readonly attended: boolean;
+}
+
+/**
+ * A provider of a module, guarded. Where it runs is what the reference says, else what its family wants.
+ * @throws ModuleError when there is no such module
+ */
+export function openGuarded(reference: ModuleReference, context: GuardContext): Provider {
+  const { placement } = familyOfLibrary(reference.module);
+  const provider = openProvider(reference, { placement });
+  const options = {
+    memory: context.memory,
+    attended: context.attended,
+    reach: reachOf(reference),
+    neverLocks: (info: Parameters<typeof familyOfToken>[0]) => familyOfToken(info, reference.module).neverLocks,
+  };
+  return {
+    open: async () => guardPins(await provider.open(), options),
+    close: () => provider.close(),
+  };
+}
+
+/** Tells tokens apart that say nothing of themselves: the module's real path, its environment, its pReserved. */
+function reachOf({ module, environment, reserved, store }: ModuleReference): string {
+  const sorted = Object.entries(environment ?? {}).sort(([a], [b]) => (a < b ? -1 : 1));
+  return JSON.stringify([realPath(module), sorted, reserved ?? "", store ?? ""]);
+}
+
+function realPath(module: string): string {
+  try {
+    return realpathSync(module);
+  } catch {
+    // A bare name, found in the usual folders, or the built-in token.
+    return module;
+  }
+}
