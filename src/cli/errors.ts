@@ -17,6 +17,15 @@ export class UsageError extends KeywrightError {
   }
 }
 
+/** A name on the command line that the declaration does not have. */
+export class UnknownNameError extends KeywrightError {
+  override readonly code = "ERR_UNKNOWN_NAME";
+
+  constructor(message: string, hints: readonly string[]) {
+    super(message, { hints });
+  }
+}
+
 /** A destructive command that nobody has confirmed. */
 export class NotConfirmedError extends KeywrightError {
   override readonly code = "ERR_NOT_CONFIRMED";

@@ -4,15 +4,15 @@
  */
 import type { Declaration, KeyDeclaration } from "../lifecycle/declaration.ts";
 import { nearest } from "../lifecycle/schema/fields.ts";
-import { UsageError } from "./errors.ts";
+import { UnknownNameError } from "./errors.ts";
 
-/** The declared keys of these names. @throws UsageError naming the first that is unknown */
+/** The declared keys of these names. @throws UnknownNameError naming the first that is unknown */
 export function declaredKeys(declaration: Declaration, names: readonly string[]): KeyDeclaration[] {
   return names.map((name) => {
     const key = Object.hasOwn(declaration.keys, name) ? declaration.keys[name] : undefined;
     if (key !== undefined) return key;
     const near = nearest(name, Object.keys(declaration.keys));
-    throw new UsageError(`no key ${JSON.stringify(name)} is declared`, [
+    throw new UnknownNameError(`no key ${JSON.stringify(name)} is declared`, [
       near === undefined ? `declared: ${Object.keys(declaration.keys).join(", ")}` : `did you mean ${near}?`,
     ]);
   });

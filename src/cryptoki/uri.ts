@@ -3,13 +3,13 @@
  * @module
  */
 import { fromUtf8, toHex, utf8 } from "../codec/bytes.ts";
-import { URI_PATH, URI_QUERY, URI_TYPES, type UriPathName, type UriType } from "../spec/uri.ts";
+import { URI_QUERY, URI_TYPES, type UriPathName, type UriType } from "../spec/uri.ts";
 import { KeywrightError } from "./errors.ts";
 import type { Structure, Ulong } from "./port.ts";
 
 /**
- * A URI, decoded. `id` is bytes, every other value text; the order of unknown attributes is kept, and their values may
- * repeat in the query (2.3), so a query value is a list where the attribute is unknown.
+ * A URI, decoded. `id` is bytes, every other value text. Unknown attributes are kept; of one that repeats in the query,
+ * as 2.3 allows for unknown ones, the first.
  */
 export interface Pkcs11Uri {
   readonly path: { readonly [N in Exclude<UriPathName, "id">]?: string | undefined } & {
@@ -114,18 +114,17 @@ function checkPath(text: string, path: Record<string, string | Uint8Array>): voi
 }
 
 /**
- * Formats a URI: known attributes in the order of the table, then unknown ones; unreserved characters stand for
- * themselves, everything else is escaped with capitals, and every byte of `id` is (2.3, "whole id" as the recommendation
- * of section 2.3 has it for binary values).
+ * Formats a URI: attributes in alphabetical order, so that the same object always has the same URI; unreserved characters
+ * stand for themselves, everything else is escaped with capitals, and every byte of `id` is (2.3: binary values).
  */
 export function formatUri(uri: Pkcs11Uri): string {
-  const path = ordered(uri.path, Object.keys(URI_PATH)).map(([name, value]) => `${name}=${encodeValue(value)}`);
-  const query = ordered(uri.query, URI_QUERY).map(([name, value]) => `${name}=${encodeValue(value)}`);
+  const path = sorted(uri.path).map(([name, value]) => `${name}=${encodeValue(value)}`);
+  const query = sorted(uri.query).map(([name, value]) => `${name}=${encodeValue(value)}`);
   return `${SCHEME}${path.join(";")}${query.length === 0 ? "" : `?${query.join("&")}`}`;
 }
 
-function ordered<T>(values: Readonly<Record<string, T | undefined>>, order: readonly string[]): [string, T][] {
-  const names = [...order.filter((name) => name in values), ...Object.keys(values).filter((n) => !order.includes(n))];
+function sorted<T>(values: Readonly<Record<string, T | undefined>>): [string, T][] {
+  const names = Object.keys(values).sort();
   return names.flatMap((name) => (values[name] === undefined ? [] : [[name, values[name]] as [string, T]]));
 }
 
@@ -141,8 +140,11 @@ function percent(byte: number): string {
   return `%${byte.toString(16).toUpperCase().padStart(2, "0")}`;
 }
 
+/** What a token's URI is made of. */
+export type TokenNames = Pick<Structure<"tokenInfo">, "label" | "manufacturerID" | "serialNumber" | "model">;
+
 /** The URI of a token: label, manufacturer, serial and model; blank fields are left out, for they tell nothing. */
-export function tokenUri(info: Structure<"tokenInfo">): Pkcs11Uri {
+export function tokenUri(info: TokenNames): Pkcs11Uri {
   const path = {
     token: info.label,
     manufacturer: info.manufacturerID,
@@ -160,7 +162,7 @@ export interface ObjectIdentity {
 }
 
 /** The URI of an object in a token; an empty label or id is left out. */
-export function objectUri(info: Structure<"tokenInfo">, object: ObjectIdentity): Pkcs11Uri {
+export function objectUri(info: TokenNames, object: ObjectIdentity): Pkcs11Uri {
   const { label, id, type } = object;
   return {
     path: {

@@ -3,7 +3,7 @@
  * @module
  */
 import { realpathSync } from "node:fs";
-import type { Provider } from "../cryptoki/port.ts";
+import type { Cryptoki, Provider } from "../cryptoki/port.ts";
 import { familyOfLibrary, familyOfToken } from "../families/families.ts";
 import { guardPins } from "../pins/guard.ts";
 import type { PinMemory } from "../pins/memory.ts";
@@ -17,9 +17,14 @@ export interface GuardContext {
 
 /**
  * A provider of a module, guarded. Where it runs is what the reference says, else what its family wants.
+ * @param layer a layer between the guard and the module, such as the fault layer of tests
  * @throws ModuleError when there is no such module
  */
-export function openGuarded(reference: ModuleReference, context: GuardContext): Provider {
+export function openGuarded(
+  reference: ModuleReference,
+  context: GuardContext,
+  layer: (inner: Cryptoki) => Cryptoki = (inner) => inner,
+): Provider {
   const { placement } = familyOfLibrary(reference.module);
   const provider = openProvider(reference, { placement });
   const options = {
@@ -29,7 +34,7 @@ export function openGuarded(reference: ModuleReference, context: GuardContext): 
     neverLocks: (info: Parameters<typeof familyOfToken>[0]) => familyOfToken(info, reference.module).neverLocks,
   };
   return {
-    open: async () => guardPins(await provider.open(), options),
+    open: async () => guardPins(layer(await provider.open()), options),
     close: () => provider.close(),
   };
 }

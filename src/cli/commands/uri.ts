@@ -41,16 +41,16 @@ export async function run(input: Input<typeof spec>, io: Io): Promise<ExitCode> 
       return { name: key.name, uri: formatUri(uri), rfc7512Uri: formatUri({ path: uri.path, query }) };
     }),
   };
-  io.show(urisView(input.plain), value);
+  io.show(urisView(input.plain, input.words.length === 1), value);
   return EXIT.done;
 }
 
-function urisView(plain: boolean): View<Uris> {
+function urisView(plain: boolean, bare: boolean): View<Uris> {
   return {
     schema: "keywright/uris/1",
     human({ keys }) {
       const of = (key: Uris["keys"][number]) => (plain ? key.rfc7512Uri : key.uri);
-      return keys.length === 1 ? of(keys[0]!) : keys.map((key) => `${key.name}\t${of(key)}`).join("\n");
+      return bare ? of(keys[0]!) : keys.map((key) => `${key.name}\t${of(key)}`).join("\n");
     },
   };
 }

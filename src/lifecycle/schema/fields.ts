@@ -125,6 +125,7 @@ export function object<M extends Members>(what: string, members: M): Field<ReadM
     read(at) {
       if (!isMap(at.node)) return at.fail(`${what} is a mapping, here is ${at.found}`);
       const values: Record<string, unknown> = {};
+      const given = new Set<string>();
       let whole = true;
       for (const { key, value } of at.node.items) {
         const name = keyText(key);
@@ -140,12 +141,13 @@ export function object<M extends Members>(what: string, members: M): Field<ReadM
         }
         // A field without a value (`hook:`) is as if it were not there.
         if (value === null || (isScalar(value) && value.value === null)) continue;
+        given.add(name);
         const read = member.field.read(at.child(value, name));
         if (read === undefined) whole = false;
         else values[name] = read;
       }
-      for (const name of names.filter((n) => members[n]!.required && !Object.hasOwn(values, n))) {
-        if (!at.source.faults.some(({ path }) => path === at.child(null, name).path)) at.fail(`${what} lacks ${name}`);
+      for (const name of names.filter((one) => members[one]!.required && !given.has(one))) {
+        at.fail(`${what} lacks ${name}`);
         whole = false;
       }
       return whole ? (values as ReadMembers<M>) : undefined;

@@ -27,6 +27,12 @@ export interface Library {
 
 const OK = CKR.CKR_OK[0];
 
+/**
+ * Every library that was loaded. koffi unloads one when its handle is collected, and functions reached through a function
+ * list do not keep it; besides, many modules do not survive being unloaded.
+ */
+const loaded: LibraryHandle[] = [];
+
 /** The interface of the standard among those that a library offers. */
 const STANDARD_INTERFACE = "PKCS 11";
 
@@ -82,7 +88,9 @@ function open(path: string, found: string): LibraryHandle {
   try {
     // RTLD_DEEPBIND: Node's executable exports its own OpenSSL, which a module must not get in place of the one it was
     // linked with.
-    return koffi.load(found, { deep: true });
+    const handle = koffi.load(found, { deep: true });
+    loaded.push(handle);
+    return handle;
   } catch (error) {
     throw ModuleError.withInstalled(path, `cannot be loaded: ${(error as Error).message}`, error);
   }

@@ -1,0 +1,137 @@
+/**
+ * A folder with a declaration, a token and a state folder, and the lifecycle run on it in this process.
+ */
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
+import { Module } from "../../src/cryptoki/module.ts";
+import type { Cryptoki, Provider } from "../../src/cryptoki/port.ts";
+import { type Surroundings, withTokens } from "../../src/lifecycle/access.ts";
+import { type Applied, type ApplyOptions, apply, usedTokens } from "../../src/lifecycle/apply/apply.ts";
+import { type Declaration, readDeclaration, type TokenDeclaration } from "../../src/lifecycle/declaration.ts";
+import type { Observation } from "../../src/lifecycle/observation.ts";
+import { observe } from "../../src/lifecycle/observe.ts";
+import { plan } from "../../src/lifecycle/plan/plan.ts";
+import type { Plan, Step } from "../../src/lifecycle/plan/steps.ts";
+import { openGuarded } from "../../src/modules/guarded.ts";
+import { PinMemory } from "../../src/pins/memory.ts";
+import { readPin } from "../../src/pins/sources.ts";
+
+export interface WorldOptions {
+  /** The token's declaration, without its PINs: `{ module: softtoken, store: t.db, label: demo }`. */
+  readonly token: string;
+  /** The keys, as YAML of two blanks' indent. */
+  readonly keys: string;
+  /** Put around the module's Cryptoki, below the PIN guard. */
+  readonly layer?: (inner: Cryptoki) => Cryptoki;
+}
+
+/** What a test can do with it. */
+export class World {
+  readonly folder: string = mkdtempSync(join(tmpdir(), "keywright-world-"));
+  now: Date = new Date("2026-11-21T12:00:00Z");
+  layer: ((inner: Cryptoki) => Cryptoki) | undefined;
+  attended = false;
+  readonly #token: string;
+
+  constructor(options: WorldOptions) {
+    this.#token = options.token;
+    this.layer = options.layer;
+    this.write("user.pin", "1234-user\n", 0o600);
+    this.write("so.pin", "so-12345678\n", 0o600);
+    this.declare(options.keys);
+  }
+
+  path(name: string): string {
+    return join(this.folder, name);
+  }
+
+  write(name: string, text: string, mode = 0o644): void {
+    mkdirSync(dirname(this.path(name)), { recursive: true });
+    writeFileSync(this.path(name), text, { mode });
+  }
+
+  read(name: string): string {
+    return readFileSync(this.path(name), "utf8");
+  }
+
+  /** Replaces the declared keys. */
+  declare(keys: string): void {
+    const token = this.#token.replace(/ \}$/, ", pin: { file: user.pin }, soPin: { file: so.pin } }");
+    this.write("keys.yaml", `tokens:\n  demo: ${token}\nkeys:\n${keys}`);
+  }
+
+  declaration(): Promise<Declaration> {
+    return readDeclaration(this.read("keys.yaml"), this.path("keys.yaml"));
+  }
+
+  surroundings(): Surroundings {
+    const state = this.path("state");
+    return {
+      folder: this.folder,
+      state,
+      now: () => this.now,
+      open: (token) => Module.open(this.#provider(token)),
+      readPin: (source, purpose) => readPin(source, { folder: this.folder, purpose }),
+    };
+  }
+
+  #provider(token: TokenDeclaration): Provider {
+    const { module, environment, store, placement } = token;
+    const inner = openGuarded(
+      {
+        module,
+        ...(environment === undefined ? {} : { environment }),
+        ...(placement === undefined ? {} : { placement }),
+        ...(store === undefined ? {} : { store: join(this.folder, store) }),
+      },
+      { memory: new PinMemory(this.path("state")), attended: this.attended },
+      this.layer,
+    );
+    return inner;
+  }
+
+  async observe(): Promise<Observation> {
+    const declaration = await this.declaration();
+    const surroundings = this.surroundings();
+    return withTokens(usedTokens(declaration), surroundings, (accesses) => observe(declaration, accesses, surroundings));
+  }
+
+  async plan(rotate: string[] = []): Promise<Plan> {
+    return plan(await this.declaration(), await this.observe(), this.now, { rotate });
+  }
+
+  /** The plan's steps, briefly: `generate www`, `keep my-ca`. */
+  async steps(rotate: string[] = []): Promise<string[]> {
+    return brief((await this.plan(rotate)).steps);
+  }
+
+  async apply(options: Partial<ApplyOptions> = {}): Promise<Applied> {
+    return apply(await this.declaration(), this.surroundings(), {
+      confirm: () => Promise.resolve(true),
+      progress: { begin: () => undefined, end: () => undefined },
+      ...options,
+    });
+  }
+
+  /** Applies and answers what became of each key: `www done`. */
+  async applied(options: Partial<ApplyOptions> = {}): Promise<string[]> {
+    const { results } = await this.apply(options);
+    return results.map(({ key, status, error }) => `${key} ${status}${error === undefined ? "" : `: ${error.message}`}`);
+  }
+
+  /** The token's objects: `private 01 www`. */
+  async objects(): Promise<string[]> {
+    const seen = (await this.observe()).tokens.demo;
+    if (seen?.state !== "present") throw new Error(JSON.stringify(seen));
+    return seen.objects.map(({ class: kind, id, label }) => `${kind} ${id} ${label}`).sort();
+  }
+
+  remove(): void {
+    rmSync(this.folder, { recursive: true, force: true });
+  }
+}
+
+export function brief(steps: readonly Step[]): string[] {
+  return steps.map((step) => `${step.action} ${"key" in step ? step.key : step.token}`);
+}
