@@ -35,7 +35,10 @@ describe("parsing", () => {
     expect(uri.path.serial).toBe("");
     expect(uri.query["pin-source"]).toBe("file:/etc/token_pin");
     expect(parseUri("pkcs11:")).toEqual({ path: {}, query: {} });
-    expect(parseUri("pkcs11:token=Software%20PKCS%2311%20softtoken;manufacturer=Snake%20Oil,%20Inc.?pin-value=the-pin").query["pin-value"]).toBe("the-pin");
+    expect(
+      parseUri("pkcs11:token=Software%20PKCS%2311%20softtoken;manufacturer=Snake%20Oil,%20Inc.?pin-value=the-pin")
+        .query["pin-value"],
+    ).toBe("the-pin");
   });
 
   test("an unknown attribute is kept", () => {
@@ -69,7 +72,10 @@ describe("parsing", () => {
 describe("formatting", () => {
   test("attributes are in alphabetical order, and every byte of an id is escaped (N30 to N33)", () => {
     const id = Uint8Array.of(0xde, 0xad, 0xbe, 0xef, 0xca, 0xfe);
-    const uri = { path: { token: "a/b", object: "c:d", type: "private", id, "slot-id": "2" }, query: { "pin-source": "file:/etc/user.pin", "module-path": "/lib/x.so" } };
+    const uri = {
+      path: { token: "a/b", object: "c:d", type: "private", id, "slot-id": "2" },
+      query: { "pin-source": "file:/etc/user.pin", "module-path": "/lib/x.so" },
+    };
     expect(formatUri(uri)).toBe(
       "pkcs11:id=%DE%AD%BE%EF%CA%FE;object=c%3Ad;slot-id=2;token=a%2Fb;type=private?module-path=%2Flib%2Fx.so&pin-source=file%3A%2Fetc%2Fuser.pin",
     );
@@ -78,7 +84,13 @@ describe("formatting", () => {
   const text = fc.string({ unit: "grapheme", minLength: 1 });
   const anyUri: fc.Arbitrary<Pkcs11Uri> = fc.record({
     path: fc.record(
-      { token: text, object: text, id: fc.uint8Array({ maxLength: 40 }), type: fc.constantFrom("private", "cert"), "x-vendor": text },
+      {
+        token: text,
+        object: text,
+        id: fc.uint8Array({ maxLength: 40 }),
+        type: fc.constantFrom("private", "cert"),
+        "x-vendor": text,
+      },
       { requiredKeys: [] },
     ),
     query: fc.record({ "pin-source": text, "module-path": text }, { requiredKeys: [] }),

@@ -9,13 +9,18 @@ async function faults(keys: string, tokens: string = TOKENS): Promise<string[]> 
     await readDeclaration(`${tokens}keys:\n${keys}`, "keys.yaml");
   } catch (error) {
     if (!(error instanceof DeclarationError)) throw error;
-    return error.faults.map(({ line, path, message, hint }) => `${line} ${path}: ${message}${hint === undefined ? "" : ` (${hint})`}`);
+    return error.faults.map(
+      ({ line, path, message, hint }) => `${line} ${path}: ${message}${hint === undefined ? "" : ` (${hint})`}`,
+    );
   }
   return [];
 }
 
 async function idOf(id: string): Promise<string> {
-  const { keys } = await readDeclaration(`${TOKENS}keys:\n  k: { token: demo, id: ${id}, type: Ed25519 }\n`, "keys.yaml");
+  const { keys } = await readDeclaration(
+    `${TOKENS}keys:\n  k: { token: demo, id: ${id}, type: Ed25519 }\n`,
+    "keys.yaml",
+  );
   return keys.k!.id;
 }
 
@@ -37,7 +42,9 @@ describe("an id", () => {
 
   test("a bare digit string is refused, with both readings", async () => {
     expect(await faults('  k: { token: demo, id: "10", type: Ed25519 }\n')).toEqual([
-      expect.stringMatching(/^4 keys\.k\.id: the id "10" could mean the integer 10 \(without quotes, the bytes 0x0a\) or the bytes "0x10"/),
+      expect.stringMatching(
+        /^4 keys\.k\.id: the id "10" could mean the integer 10 \(without quotes, the bytes 0x0a\) or the bytes "0x10"/,
+      ),
     ]);
   });
 
@@ -50,23 +57,56 @@ describe("what is wrong is said with line, path and the nearest name", () => {
   test.each([
     ["  k: { token: demo, id: 1, tpye: Ed25519 }\n", '4 keys.k.tpye: a key has no field "tpye" (did you mean type?)'],
     ["  k: { token: dmeo, id: 1, type: Ed25519 }\n", '4 keys.k.token: there is no token "dmeo" (did you mean demo?)'],
-    ["  k: { token: demo, id: 1, type: Ed25519, usage: [sing] }\n", 'keys.k.usage.0: a usage is one of sign, derive, decrypt, wrap, here is "sing" (did you mean sign?)'],
+    [
+      "  k: { token: demo, id: 1, type: Ed25519, usage: [sing] }\n",
+      'keys.k.usage.0: a usage is one of sign, derive, decrypt, wrap, here is "sing" (did you mean sign?)',
+    ],
     ["  k: { token: demo, id: 1, type: X25519, usage: [sign] }\n", "keys.k.usage: a key of this type cannot sign"],
     ["  k: { token: demo, id: 1, type: RSA:1024 }\n", "an RSA key has 2048 to 8192 bits"],
     ["  k: { token: demo, id: 1, type: EC:secp384 }\n", "is not a key type"],
     ["  k: { token: demo, id: 1, type: Ed25519, validStarting: 2026-02-30 }\n", "is not a date"],
-    ["  k: { token: demo, id: 1, type: Ed25519, certificate: { subject: CN=a, validity: 10 } }\n", "a length of time is text, here is 10"],
-    ["  k: { token: demo, id: 1, type: Ed25519, certificate: { subject: CN=a, validity: 10x } }\n", "is not a length of time"],
-    ["  k: { token: demo, id: 1, type: Ed25519, certificate: { subject: XX=a } }\n", '"XX" where an attribute like CN=… is expected'],
-    ["  k: { token: demo, id: 1, type: Ed25519, certificate: { subject: CN=a, extensions: [ keyUsage=digitalSignatur ] } }\n", 'keys.k.certificate.extensions.0: "keyUsage=digitalSignatur": "digitalSignatur" is not one of'],
-    ["  k: { token: demo, id: 1, type: X25519, certificate: { subject: CN=a } }\n", "a key that cannot sign cannot sign its own certificate"],
-    ["  a: { token: demo, id: 1, type: Ed25519 }\n  b: { token: demo, id: 1, type: Ed25519 }\n", "5 keys.b.id: a has the same id in the same token: 0x01"],
-    ["  a: { token: demo, id: 1, type: Ed25519 }\n  b: { token: demo, id: 2, label: a, type: Ed25519 }\n", "5 keys.b.label: a has the same label"],
-    ["  a: { token: demo, id: 1, type: Ed25519, certificate: { subject: CN=a, issuer: b } }\n", 'keys.a.certificate.issuer: there is no key "b"'],
-    ["  k: { token: demo, id: 1, type: Ed25519, certificate: { subject: CN=a, publish: [{ path: a }, { path: ./a }] } }\n", "./a is written for k already"],
+    [
+      "  k: { token: demo, id: 1, type: Ed25519, certificate: { subject: CN=a, validity: 10 } }\n",
+      "a length of time is text, here is 10",
+    ],
+    [
+      "  k: { token: demo, id: 1, type: Ed25519, certificate: { subject: CN=a, validity: 10x } }\n",
+      "is not a length of time",
+    ],
+    [
+      "  k: { token: demo, id: 1, type: Ed25519, certificate: { subject: XX=a } }\n",
+      '"XX" where an attribute like CN=… is expected',
+    ],
+    [
+      "  k: { token: demo, id: 1, type: Ed25519, certificate: { subject: CN=a, extensions: [ keyUsage=digitalSignatur ] } }\n",
+      'keys.k.certificate.extensions.0: "keyUsage=digitalSignatur": "digitalSignatur" is not one of',
+    ],
+    [
+      "  k: { token: demo, id: 1, type: X25519, certificate: { subject: CN=a } }\n",
+      "a key that cannot sign cannot sign its own certificate",
+    ],
+    [
+      "  a: { token: demo, id: 1, type: Ed25519 }\n  b: { token: demo, id: 1, type: Ed25519 }\n",
+      "5 keys.b.id: a has the same id in the same token: 0x01",
+    ],
+    [
+      "  a: { token: demo, id: 1, type: Ed25519 }\n  b: { token: demo, id: 2, label: a, type: Ed25519 }\n",
+      "5 keys.b.label: a has the same label",
+    ],
+    [
+      "  a: { token: demo, id: 1, type: Ed25519, certificate: { subject: CN=a, issuer: b } }\n",
+      'keys.a.certificate.issuer: there is no key "b"',
+    ],
+    [
+      "  k: { token: demo, id: 1, type: Ed25519, certificate: { subject: CN=a, publish: [{ path: a }, { path: ./a }] } }\n",
+      "./a is written for k already",
+    ],
     ["  k: { token: demo, id: 1 }\n", "4 keys.k: a key lacks type"],
     ["  k: 1\n", "4 keys.k: a key is a mapping, here is 1"],
-    ["  k: { token: demo, id: 1, type: Ed25519 }\n  k: { token: demo, id: 2, type: Ed25519 }\n", "not YAML: Map keys must be unique"],
+    [
+      "  k: { token: demo, id: 1, type: Ed25519 }\n  k: { token: demo, id: 2, type: Ed25519 }\n",
+      "not YAML: Map keys must be unique",
+    ],
     ["  k: [\n", "not YAML"],
   ])("%j", async (keys, expected) => {
     expect((await faults(keys)).join("\n")).toContain(expected);
@@ -75,13 +115,21 @@ describe("what is wrong is said with line, path and the nearest name", () => {
   test("an issuer cycle and an issuer that is no CA", async () => {
     const key = (name: string, id: number, issuer: string) =>
       `  ${name}: { token: demo, id: ${id}, type: Ed25519, certificate: { subject: CN=${name}, issuer: ${issuer}, extensions: [v3_ca] } }\n`;
-    expect((await faults(key("a", 1, "b") + key("b", 2, "a"))).join()).toContain("the issuers go in a circle: a <- b <- a");
-    const leaf = "  root: { token: demo, id: 1, type: Ed25519, certificate: { subject: CN=r } }\n  leaf: { token: demo, id: 2, type: Ed25519, certificate: { subject: CN=l, issuer: root } }\n";
-    expect(await faults(leaf)).toEqual(["5 keys.leaf.certificate.issuer: root is no CA (give root the extension basicConstraints=critical,CA:TRUE)"]);
+    expect((await faults(key("a", 1, "b") + key("b", 2, "a"))).join()).toContain(
+      "the issuers go in a circle: a <- b <- a",
+    );
+    const leaf =
+      "  root: { token: demo, id: 1, type: Ed25519, certificate: { subject: CN=r } }\n  leaf: { token: demo, id: 2, type: Ed25519, certificate: { subject: CN=l, issuer: root } }\n";
+    expect(await faults(leaf)).toEqual([
+      "5 keys.leaf.certificate.issuer: root is no CA (give root the extension basicConstraints=critical,CA:TRUE)",
+    ]);
   });
 
   test("a PIN that stands in the declaration itself is refused, and not repeated", async () => {
-    const said = await faults("  k: { token: demo, id: 1, type: Ed25519 }\n", "tokens:\n  demo: { module: softtoken, label: demo, pin: { value: 87654321 } }\n");
+    const said = await faults(
+      "  k: { token: demo, id: 1, type: Ed25519 }\n",
+      "tokens:\n  demo: { module: softtoken, label: demo, pin: { value: 87654321 } }\n",
+    );
     expect(said.join()).toContain("a PIN comes from one of file, env");
     expect(said.join()).not.toContain("87654321");
   });
@@ -91,7 +139,10 @@ describe("what is wrong is said with line, path and the nearest name", () => {
   });
 
   test("an alias bomb and an oversized file end in an error, soon", async () => {
-    const bomb = `a: &a [x, x, x, x, x, x, x, x, x]\n${"bcdefgh".split("").map((c, i) => `${c}: &${c} [${Array(9).fill(`*${"abcdefgh"[i]}`).join(", ")}]`).join("\n")}\ntokens: *h\nkeys: {}\n`;
+    const bomb = `a: &a [x, x, x, x, x, x, x, x, x]\n${"bcdefgh"
+      .split("")
+      .map((c, i) => `${c}: &${c} [${Array(9).fill(`*${"abcdefgh"[i]}`).join(", ")}]`)
+      .join("\n")}\ntokens: *h\nkeys: {}\n`;
     await expect(readDeclaration(bomb, "keys.yaml")).rejects.toThrow(DeclarationError);
     await expect(readDeclaration(`# ${"x".repeat(5_000_000)}`, "keys.yaml")).rejects.toThrow("more than 4194304 bytes");
   });
@@ -100,7 +151,10 @@ describe("what is wrong is said with line, path and the nearest name", () => {
 test("JSON is read as YAML is, and the defaults are filled in", async () => {
   const json = JSON.stringify({
     tokens: { demo: { module: "softtoken", label: "demo", pin: { file: "user.pin" } } },
-    keys: { www: { token: "demo", id: 2, type: "rsa:3072", certificate: { subject: "CN=www" } }, dh: { token: "demo", id: 3, type: "x25519" } },
+    keys: {
+      www: { token: "demo", id: 2, type: "rsa:3072", certificate: { subject: "CN=www" } },
+      dh: { token: "demo", id: 3, type: "x25519" },
+    },
   });
   const { keys } = await readDeclaration(json, "keys.json");
   expect(keys.www).toMatchObject({

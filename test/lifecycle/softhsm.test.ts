@@ -9,6 +9,7 @@ if (peer("softhsm2") && peer("openssl")) {
   let tokens = 0;
   lifecycle({
     name: "SoftHSM2",
-    declare: () => `{ module: ${hsm.path}, label: token-${++tokens}, environment: { SOFTHSM2_CONF: ${hsm.environment.SOFTHSM2_CONF} } }`,
+    declare: () =>
+      `{ module: ${hsm.path}, label: token-${++tokens}, environment: { SOFTHSM2_CONF: ${hsm.environment.SOFTHSM2_CONF} } }`,
   });
 }

@@ -45,7 +45,8 @@ ${more
 /** The worlds' clock, for openssl. */
 const attime = ["-attime", String(Date.parse("2026-11-21T12:00:00Z") / 1000)];
 
-const HOOK = "#!/bin/sh\necho \"$1 $2 $KEYWRIGHT_KEY $(cat | sed -n 2p | cut -c1-8)\" >> hook.log\nexit $(cat hook.status 2>/dev/null || echo 0)\n";
+const HOOK =
+  '#!/bin/sh\necho "$1 $2 $KEYWRIGHT_KEY $(cat | sed -n 2p | cut -c1-8)" >> hook.log\nexit $(cat hook.status 2>/dev/null || echo 0)\n';
 
 export function lifecycle(token: LifecycleToken): void {
   function world(keys: string, layer?: WorldOptions["layer"]): World {
@@ -81,7 +82,9 @@ export function lifecycle(token: LifecycleToken): void {
         "public 02 www",
       ]);
       expect(statSync(w.path("www.pem")).mode & 0o777).toBe(0o640);
-      const verify = execFileSync("openssl", ["verify", ...attime, "-CAfile", w.path("ca.crt"), w.path("www.pem")], { encoding: "utf8" });
+      const verify = execFileSync("openssl", ["verify", ...attime, "-CAfile", w.path("ca.crt"), w.path("www.pem")], {
+        encoding: "utf8",
+      });
       expect(verify).toContain("www.pem: OK");
       const [certificate] = readCertificates(readFileSync(w.path("www.pem")));
       expect(certificate!.notBefore.toISOString()).toBe("2026-11-21T11:55:00.000Z");
@@ -104,8 +107,13 @@ export function lifecycle(token: LifecycleToken): void {
       const [old] = readCertificates(Buffer.from(before));
       const [renewed] = readCertificates(readFileSync(w.path("www.pem")));
       expect(Buffer.compare(renewed!.spki, old!.spki)).toBe(0);
-      expect(await w.objects()).toContainEqual(expect.stringMatching(/^certificate [0-9a-f]{16} www~20270121T000000Z$/));
-      expect((await w.objects()).filter((object) => object.startsWith("private"))).toEqual(["private 01 ca", "private 02 www"]);
+      expect(await w.objects()).toContainEqual(
+        expect.stringMatching(/^certificate [0-9a-f]{16} www~20270121T000000Z$/),
+      );
+      expect((await w.objects()).filter((object) => object.startsWith("private"))).toEqual([
+        "private 01 ca",
+        "private 02 www",
+      ]);
       expect(await w.steps()).toEqual(["keep ca", "keep www"]);
     });
 
@@ -136,13 +144,24 @@ export function lifecycle(token: LifecycleToken): void {
       await w.applied();
       w.now = new Date("2027-01-21T00:00:00Z");
       w.write("hook.status", "0");
-      expect(await w.steps()).toEqual(["keep ca", "ask www", "generate www", "issue www", "promote www", "archive www", "publish www", "hook www"]);
-      await w.applied();
-      expect(w.read("hook.log").trim().split("\n").map((line) => line.split(" ").slice(0, 3).join(" "))).toEqual([
-        "www new www",
-        "www old www",
-        "www new www",
+      expect(await w.steps()).toEqual([
+        "keep ca",
+        "ask www",
+        "generate www",
+        "issue www",
+        "promote www",
+        "archive www",
+        "publish www",
+        "hook www",
       ]);
+      await w.applied();
+      expect(
+        w
+          .read("hook.log")
+          .trim()
+          .split("\n")
+          .map((line) => line.split(" ").slice(0, 3).join(" ")),
+      ).toEqual(["www new www", "www old www", "www new www"]);
       // The hook of the replacement ran to its end in this very run, so the next one finds nothing that needs the old key.
       expect(await w.steps()).toEqual(["keep ca", "retire www"]);
       await w.applied();
@@ -221,19 +240,55 @@ export function lifecycle(token: LifecycleToken): void {
     });
 
     test("an outside CA: the request is written, its certificate is imported when it comes, another key's is refused", async () => {
-      const w = world('  out: { token: demo, id: 3, type: EC:secp256r1, certificate: { subject: CN=out, csr: out.csr, import: out.crt, publish: [{ path: out.pem }] } }\n');
+      const w = world(
+        "  out: { token: demo, id: 3, type: EC:secp256r1, certificate: { subject: CN=out, csr: out.csr, import: out.crt, publish: [{ path: out.pem }] } }\n",
+      );
       expect(await w.steps()).toEqual(["initialise demo", "generate out", "request out", "wait out"]);
       await w.applied();
       expect(await w.steps()).toEqual(["wait out"]);
-      const openssl = (...words: string[]) => execFileSync("openssl", words, { cwd: w.folder, stdio: ["ignore", "pipe", "pipe"] });
+      const openssl = (...words: string[]) =>
+        execFileSync("openssl", words, { cwd: w.folder, stdio: ["ignore", "pipe", "pipe"] });
       expect(openssl("req", "-in", "out.csr", "-noout", "-verify", "-subject").toString()).toContain("CN = out");
-      openssl("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", "x.key", "-out", "x.crt", "-subj", "/CN=X");
+      openssl(
+        "req",
+        "-x509",
+        "-newkey",
+        "ec",
+        "-pkeyopt",
+        "ec_paramgen_curve:P-256",
+        "-nodes",
+        "-keyout",
+        "x.key",
+        "-out",
+        "x.crt",
+        "-subj",
+        "/CN=X",
+      );
       w.write("out.crt", w.read("x.crt"));
-      expect((await w.plan()).steps[0]).toMatchObject({ action: "refuse", reason: "the certificate in out.crt does not match the key" });
-      openssl("x509", "-req", "-in", "out.csr", "-CA", "x.crt", "-CAkey", "x.key", "-CAcreateserial", "-days", "30", "-out", "out.crt");
+      expect((await w.plan()).steps[0]).toMatchObject({
+        action: "refuse",
+        reason: "the certificate in out.crt does not match the key",
+      });
+      openssl(
+        "x509",
+        "-req",
+        "-in",
+        "out.csr",
+        "-CA",
+        "x.crt",
+        "-CAkey",
+        "x.key",
+        "-CAcreateserial",
+        "-days",
+        "30",
+        "-out",
+        "out.crt",
+      );
       expect(await w.steps()).toEqual(["import out", "publish out"]);
       expect(await w.applied()).toEqual(["out done"]);
-      expect(readCertificates(readFileSync(w.path("out.pem")))[0]!.serial).toBe(readCertificates(readFileSync(w.path("out.crt")))[0]!.serial);
+      expect(readCertificates(readFileSync(w.path("out.pem")))[0]!.serial).toBe(
+        readCertificates(readFileSync(w.path("out.crt")))[0]!.serial,
+      );
       expect(await w.steps()).toEqual(["keep out"]);
     });
 
@@ -249,11 +304,17 @@ export function lifecycle(token: LifecycleToken): void {
     test("a key whose nature differs from the declaration is refused, attribute by attribute", async () => {
       const w = world(CA);
       await w.applied();
-      w.declare(CA.replace("EC:secp384r1", "EC:secp256r1").replace("    certificate:", "    usage: [sign, derive]\n    certificate:"));
+      w.declare(
+        CA.replace("EC:secp384r1", "EC:secp256r1").replace(
+          "    certificate:",
+          "    usage: [sign, derive]\n    certificate:",
+        ),
+      );
       expect((await w.plan()).steps).toEqual([
         expect.objectContaining({
           action: "refuse",
-          reason: "it is not as declared: type: EC:secp384r1 in the token, EC:secp256r1 declared; CKA_DERIVE: false in the token, true declared",
+          reason:
+            "it is not as declared: type: EC:secp384r1 in the token, EC:secp256r1 declared; CKA_DERIVE: false in the token, true declared",
         }),
       ]);
     });
@@ -262,9 +323,15 @@ export function lifecycle(token: LifecycleToken): void {
       const w = world("  a: { token: demo, id: 1, type: EC:secp256r1 }\n");
       await w.applied();
       w.declare("  b: { token: demo, id: 1, type: EC:secp256r1 }\n");
-      expect((await w.plan()).steps[0]).toMatchObject({ action: "refuse", reason: expect.stringContaining("its id 0x01 belongs to another private key") });
+      expect((await w.plan()).steps[0]).toMatchObject({
+        action: "refuse",
+        reason: expect.stringContaining("its id 0x01 belongs to another private key"),
+      });
       w.declare("  a: { token: demo, id: 2, type: EC:secp256r1 }\n");
-      expect((await w.plan()).steps[0]).toMatchObject({ action: "refuse", reason: expect.stringContaining('its label "a" belongs to another private key') });
+      expect((await w.plan()).steps[0]).toMatchObject({
+        action: "refuse",
+        reason: expect.stringContaining('its label "a" belongs to another private key'),
+      });
     });
 
     test("a child that would outlive its issuer is refused", async () => {
@@ -279,7 +346,10 @@ export function lifecycle(token: LifecycleToken): void {
       const w = world(CA + www());
       await w.applied();
       w.now = new Date("2026-11-01T00:00:00Z");
-      expect((await w.plan()).steps[0]).toMatchObject({ action: "refuse", reason: expect.stringContaining("this machine's clock says 2026-11-01") });
+      expect((await w.plan()).steps[0]).toMatchObject({
+        action: "refuse",
+        reason: expect.stringContaining("this machine's clock says 2026-11-01"),
+      });
     });
   });
 }

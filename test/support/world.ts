@@ -94,7 +94,9 @@ export class World {
   async observe(): Promise<Observation> {
     const declaration = await this.declaration();
     const surroundings = this.surroundings();
-    return withTokens(usedTokens(declaration), surroundings, (accesses) => observe(declaration, accesses, surroundings));
+    return withTokens(usedTokens(declaration), surroundings, (accesses) =>
+      observe(declaration, accesses, surroundings),
+    );
   }
 
   async plan(rotate: string[] = []): Promise<Plan> {
@@ -117,7 +119,9 @@ export class World {
   /** Applies and answers what became of each key: `www done`. */
   async applied(options: Partial<ApplyOptions> = {}): Promise<string[]> {
     const { results } = await this.apply(options);
-    return results.map(({ key, status, error }) => `${key} ${status}${error === undefined ? "" : `: ${error.message}`}`);
+    return results.map(
+      ({ key, status, error }) => `${key} ${status}${error === undefined ? "" : `: ${error.message}`}`,
+    );
   }
 
   /** The token's objects: `private 01 www`. */
@@ -125,6 +129,11 @@ export class World {
     const seen = (await this.observe()).tokens.demo;
     if (seen?.state !== "present") throw new Error(JSON.stringify(seen));
     return seen.objects.map(({ class: kind, id, label }) => `${kind} ${id} ${label}`).sort();
+  }
+
+  /** What `keywright pin forget` does. */
+  async forgetPins(): Promise<void> {
+    await new PinMemory(this.path("state")).forget(() => true);
   }
 
   remove(): void {
