@@ -1,0 +1,139 @@
+/**
+ * The token as a Cryptoki: one handler per function, and what all of them share.
+ * @module
+ */
+import { randomFillSync } from "node:crypto";
+import { CryptokiError } from "../cryptoki/errors.ts";
+import { fromHandlers } from "../cryptoki/handlers.ts";
+import type { Args, Awaitable, Cryptoki, FunctionName, Handlers, Reply } from "../cryptoki/port.ts";
+import { small } from "../cryptoki/ulong.ts";
+import { CALL_FLAGS, hasFlag } from "../spec/flags.ts";
+import type { Application } from "./application.ts";
+import { generateKey, generateKeyPair } from "./keys/generate.ts";
+import * as objects from "./objects/handlers.ts";
+import * as digesting from "./operations/digesting.ts";
+import * as signing from "./operations/signing.ts";
+import { Refusal, refuse } from "./refusal.ts";
+import * as sessions from "./sessions.ts";
+import * as slots from "./slots.ts";
+import { Busy } from "./store/database.ts";
+
+/** What a function of an application does; refusals do not name the function, that is added below. */
+type Inside = { readonly [F in FunctionName]?: (app: Application, args: Args<F>) => Awaitable<Reply<F>> };
+
+const INSIDE: Inside = {
+  C_Initialize(app) {
+    if (app.isInitialized) return refuse("CKR_CRYPTOKI_ALREADY_INITIALIZED");
+    app.isInitialized = true;
+    return {};
+  },
+  C_Finalize(app) {
+    app.finalize();
+    return {};
+  },
+  C_GetInfo: slots.getInfo,
+  C_GetSlotList: slots.getSlotList,
+  C_GetSlotInfo: slots.getSlotInfo,
+  C_GetTokenInfo: slots.getTokenInfo,
+  C_GetMechanismList: slots.getMechanismList,
+  C_GetMechanismInfo: slots.getMechanismInfo,
+  C_InitToken: slots.initToken,
+  // 5.5.12: slots come and go with tokens that are made and removed; nobody is told.
+  C_WaitForSlotEvent: (_app, args) =>
+    refuse(hasFlag(small(args.flags), CALL_FLAGS.CKF_DONT_BLOCK[0]) ? "CKR_NO_EVENT" : "CKR_FUNCTION_NOT_SUPPORTED"),
+  C_InitPIN: sessions.initPin,
+  C_SetPIN: sessions.setPin,
+  C_OpenSession: sessions.openSession,
+  C_CloseSession: sessions.closeSession,
+  C_CloseAllSessions: sessions.closeAllSessions,
+  C_GetSessionInfo: sessions.getSessionInfo,
+  C_Login: sessions.login,
+  C_Logout: sessions.logout,
+  C_GetOperationState: unsaveable,
+  C_SetOperationState: unsaveable,
+  C_CreateObject: objects.createObject,
+  C_CopyObject: objects.copyObject,
+  C_DestroyObject: objects.destroy,
+  C_GetObjectSize: objects.objectSize,
+  C_GetAttributeValue: objects.getAttributes,
+  C_SetAttributeValue: objects.setAttributes,
+  C_FindObjectsInit: objects.findInit,
+  C_FindObjects: objects.find,
+  C_FindObjectsFinal: objects.findFinal,
+  C_DigestInit: digesting.digestInit,
+  C_Digest: digesting.digest,
+  C_DigestUpdate: digesting.digestUpdate,
+  C_DigestKey: digesting.digestKey,
+  C_DigestFinal: digesting.digestFinal,
+  C_SignInit: (app, args) => signing.init(app, "sign", args),
+  C_Sign: signing.sign,
+  C_SignUpdate: signing.signUpdate,
+  C_SignFinal: signing.signFinal,
+  C_SignRecoverInit: (app, args) => signing.init(app, "signRecover", args),
+  C_SignRecover: signing.signRecover,
+  C_VerifyInit: (app, args) => signing.init(app, "verify", args),
+  C_Verify: signing.verify,
+  C_VerifyUpdate: signing.verifyUpdate,
+  C_VerifyFinal: signing.verifyFinal,
+  C_VerifyRecoverInit: (app, args) => signing.init(app, "verifyRecover", args),
+  C_VerifyRecover: signing.verifyRecover,
+  C_GenerateKey: generateKey,
+  C_GenerateKeyPair: generateKeyPair,
+  C_SeedRandom(app, args) {
+    app.session(args.session);
+    return refuse("CKR_RANDOM_SEED_NOT_SUPPORTED");
+  },
+  C_GenerateRandom(app, args) {
+    app.session(args.session);
+    return { random: randomFillSync(new Uint8Array(args.length)) };
+  },
+  // 5.21: nothing runs in parallel.
+  C_GetFunctionStatus: notParallel,
+  C_CancelFunction: notParallel,
+};
+
+function unsaveable(app: Application, args: { readonly session: number | bigint }): never {
+  app.session(args.session);
+  return refuse("CKR_STATE_UNSAVEABLE");
+}
+
+function notParallel(app: Application, args: { readonly session: number | bigint }): never {
+  app.session(args.session);
+  return refuse("CKR_FUNCTION_NOT_PARALLEL");
+}
+
+function named(fn: FunctionName, error: unknown): unknown {
+  return error instanceof Refusal ? new CryptokiError(fn, error.rv, error.message) : error;
+}
+
+function isPromise<T>(value: Awaitable<T>): value is Promise<T> {
+  return value instanceof Promise;
+}
+
+/** One call: checks C_Initialize, waits for a busy store, names the function in what is refused. */
+function outward<F extends FunctionName>(
+  app: Application,
+  fn: F,
+  inside: (app: Application, args: Args<F>) => Awaitable<Reply<F>>,
+): (args: Args<F>) => Awaitable<Reply<F>> {
+  return (args) => {
+    try {
+      if (!app.isInitialized && fn !== "C_Initialize") refuse("CKR_CRYPTOKI_NOT_INITIALIZED");
+      const reply = inside(app, args);
+      return isPromise(reply) ? reply.catch((error: unknown) => Promise.reject(named(fn, error))) : reply;
+    } catch (error) {
+      if (!(error instanceof Busy)) throw named(fn, error);
+    }
+    // The store was busy before anything was done: the call is made again when its turn comes.
+    const again = Promise.resolve(app.patience.write(() => inside(app, args)));
+    return again.catch((error: unknown) => Promise.reject(named(fn, error)));
+  };
+}
+
+export function cryptokiOf(app: Application): Cryptoki {
+  const handlers = Object.entries(INSIDE).map(([fn, inside]) => [
+    fn,
+    outward(app, fn as FunctionName, inside as Parameters<typeof outward>[2]),
+  ]);
+  return fromHandlers(Object.fromEntries(handlers) as Handlers);
+}
