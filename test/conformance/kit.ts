@@ -28,14 +28,10 @@ export type Behaviour =
   | "importing a secret key"
   | "copying an object"
   | "changing an attribute"
-  | "reading an object's size"
-  | "several operations of different kinds in one session"
-  | "a read-only session for the user only"
   | "the SO and read-only sessions exclude each other"
   | "one user at a time"
   | "user types are checked"
   | "slots are checked"
-  | "a PIN of the wrong user"
   | "changing the user's PIN"
   | "sensitive attributes"
   | "templates are checked"
@@ -45,7 +41,6 @@ export type Behaviour =
   | "an operation that is active"
   | "private objects need a login"
   | "extracting a secret key"
-  | "hashing a key"
   | "closing the last session logs out"
   | "read-only sessions change no token object"
   | "attributes that cannot change"
@@ -58,7 +53,9 @@ export type Behaviour =
   | "what a key may do has its own return value"
   | "generated keys are local"
   | "what may not leave is not wrapped"
-  | "data objects";
+  | "data objects"
+  | "destroyed objects are invalid"
+  | "the curve P-521";
 
 export type Ability = MechanismName | FunctionName | Behaviour;
 
@@ -75,6 +72,8 @@ export interface Subject {
   readonly harmful?: Partial<Record<Ability, string>>;
   /** Where the keys of the tests live: in the session, or in the token for a module that knows no other. */
   readonly storage?: "session" | "token";
+  /** Which data objects it takes; public ones if not given. */
+  readonly dataObjects?: "public" | "private";
 }
 
 export interface Target {
@@ -141,12 +140,15 @@ export class Kit {
   readonly p11: Cryptoki;
   /** The token's slot, known once {@link initialise} was called. */
   slot: Ulong = 0;
-  readonly #stored: boolean;
+  readonly #isStored: boolean;
+  /** CKA_PRIVATE of data objects. */
+  readonly hasPrivateData: boolean;
 
-  constructor(target: Target, p11: Cryptoki, storage: "session" | "token") {
+  constructor(target: Target, p11: Cryptoki, subject: Subject) {
     this.target = target;
     this.p11 = p11;
-    this.#stored = storage === "token";
+    this.#isStored = subject.storage === "token";
+    this.hasPrivateData = subject.dataObjects === "private";
   }
 
   async call<F extends FunctionName>(fn: F, args: Args<F>): Promise<Reply<F>> {
@@ -248,11 +250,17 @@ export class Kit {
 
   /** What every object of a test has, so that it is found and destroyed afterwards. */
   get own(): Values {
-    return { CKA_TOKEN: this.#stored, CKA_LABEL: LABEL };
+    return { CKA_TOKEN: this.#isStored, CKA_LABEL: LABEL };
   }
 
   async data(session: Ulong, values: Values = {}): Promise<Ulong> {
-    const all = { CKA_CLASS: CKO.CKO_DATA[0], ...this.own, CKA_PRIVATE: false, CKA_VALUE: "a value", ...values };
+    const all = {
+      CKA_CLASS: CKO.CKO_DATA[0],
+      ...this.own,
+      CKA_PRIVATE: this.hasPrivateData,
+      CKA_VALUE: "a value",
+      ...values,
+    };
     return (await this.call("C_CreateObject", { session, template: template(all) })).object;
   }
 

@@ -16,7 +16,7 @@ export function objects(can: Can): void {
         CKA_CLASS: CKO.CKO_DATA[0],
         CKA_APPLICATION: utf8("tests"),
         CKA_VALUE: utf8("something"),
-        CKA_PRIVATE: false,
+        CKA_PRIVATE: kit.hasPrivateData,
       });
     }),
   );
@@ -36,6 +36,13 @@ export function objects(can: Can): void {
       const object = await kit.data(session, { CKA_APPLICATION: "gone" });
       await kit.call("C_DestroyObject", { session, object });
       expect(await kit.find(session, { CKA_APPLICATION: "gone" })).toEqual([]);
+    }),
+  );
+
+  can(["data objects", "destroyed objects are invalid"], "the handle of a destroyed object is invalid", (kit) =>
+    kit.user(async (session) => {
+      const object = await kit.data(session);
+      await kit.call("C_DestroyObject", { session, object });
       await refuses(() => kit.call("C_DestroyObject", { session, object }), "CKR_OBJECT_HANDLE_INVALID");
       await refuses(
         () => kit.call("C_GetAttributeValue", { session, object, requests: [{ type: CKA.CKA_LABEL[0] }] }),

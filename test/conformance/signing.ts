@@ -5,7 +5,7 @@ import type { Mechanism, Ulong } from "../../src/cryptoki/port.ts";
 import type { MechanismName } from "../../src/spec/mechanisms.ts";
 import { CKM } from "../../src/spec/mechanisms.ts";
 import { CKG_MGF } from "../../src/spec/objects.ts";
-import { bytesOf, type CurveName, type KeyPair, type Kit, mechanism, refuses } from "./kit.ts";
+import { type Ability, bytesOf, type CurveName, type KeyPair, type Kit, mechanism, refuses } from "./kit.ts";
 import type { Can } from "./suite.ts";
 
 const DATA = utf8("what is signed, in one part or in several");
@@ -17,7 +17,7 @@ const PSS = { hashAlg: CKM.CKM_SHA256[0], mgf: CKG_MGF.CKG_MGF1_SHA256[0], saltL
 interface Row {
   readonly mechanism: MechanismName;
   readonly what: string;
-  readonly needs: readonly MechanismName[];
+  readonly needs: readonly Ability[];
   readonly parameter?: typeof PSS;
   /** What the mechanism is given; the hash of DATA where it does not hash itself. */
   readonly input: Uint8Array;
@@ -36,7 +36,7 @@ function ecdsa(curve: CurveName, hash: "sha256" | "sha384" | "sha512", name: Mec
   return {
     mechanism: name,
     what: `${name} with ${curve}`,
-    needs: ["CKM_EC_KEY_PAIR_GEN"],
+    needs: ["CKM_EC_KEY_PAIR_GEN", ...(curve === "P-521" ? (["the curve P-521"] as const) : [])],
     input,
     pair: (kit, session) => kit.ec(session, curve),
     check: { hash, ...raw },

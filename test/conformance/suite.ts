@@ -38,7 +38,7 @@ export function conformance(subject: Subject, chapters: readonly Chapter[] = Obj
 
     beforeAll(async () => {
       const target = await subject.open();
-      kit = new Kit(target, await target.provider.open(), subject.storage ?? "session");
+      kit = new Kit(target, await target.provider.open(), subject);
       await kit.initialise();
     });
 
