@@ -16,7 +16,7 @@ export type Placement = "direct" | "thread" | "process";
 
 /** A module and how to open it. */
 export interface ModuleReference {
-  /** The path of a library, or its bare name in the usual folders. */
+  /** The path of a library, or its bare name in the usual folders; `softtoken` is the built-in token. */
   readonly module: string;
   /** Variables that the module reads, set before it is loaded. */
   readonly environment?: Readonly<Record<string, string>>;
@@ -27,6 +27,8 @@ export interface ModuleReference {
   readonly timeoutMs?: number;
   /** The file of the built-in token. */
   readonly store?: string;
+  /** log2 of scrypt's N for PINs that the built-in token is given, 10 to 20; 16 by default. */
+  readonly scryptCost?: number;
 }
 
 /** What the caller knows about modules that the reference does not say. */
@@ -43,6 +45,7 @@ export interface ModuleContext {
  * @throws ModuleError if there is no such library or it is for another machine
  */
 export function openProvider(reference: ModuleReference, context: ModuleContext = {}): Provider {
+  if (reference.module === "softtoken") return builtIn(reference);
   const provider = place(reference, context);
   const forget = closeAtExit(provider);
   return {
@@ -51,6 +54,20 @@ export function openProvider(reference: ModuleReference, context: ModuleContext 
       await provider.close();
       forget();
     },
+  };
+}
+
+/** The built-in token, whose room is loaded only where it is used. */
+function builtIn({ module, store, scryptCost }: ModuleReference): Provider {
+  if (store === undefined) throw new ModuleError(module, "the built-in token needs a store, the file that it lives in");
+  let provider: Provider | undefined;
+  return {
+    async open() {
+      const { softToken } = await import("../softtoken/index.ts");
+      provider ??= softToken({ store, ...(scryptCost === undefined ? {} : { scryptCost }) });
+      return provider.open();
+    },
+    close: () => provider?.close(),
   };
 }
 

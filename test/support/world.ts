@@ -84,6 +84,7 @@ export class World {
         ...(environment === undefined ? {} : { environment }),
         ...(placement === undefined ? {} : { placement }),
         ...(store === undefined ? {} : { store: join(this.folder, store) }),
+        scryptCost: 10,
       },
       { memory: new PinMemory(this.path("state")), attended: this.attended },
       this.layer,
