@@ -71,7 +71,12 @@ export function parseName(text: string): Name {
     throw new X509Error("the name is empty", { hints: ["a name looks like C=US/O=Example/CN=www"] });
   const slashes = text.startsWith("/") || /(?<!\\)\/[A-Za-z][A-Za-z0-9.-]*=/.test(body);
   const parts = slashes ? splitAt(body, "/") : splitAt(body, ",").reverse();
-  return parts.map((part) => splitAt(part, "+").map((one) => parseAttribute(one, text)));
+  return parts.map((part) => inOrder(splitAt(part, "+").map((one) => parseAttribute(one, text))));
+}
+
+/** X.690 11.6: the elements of a SET OF stand in the order of their encodings. */
+function inOrder(attributes: readonly NameAttribute[]): NameAttribute[] {
+  return [...attributes].sort((a, b) => Buffer.compare(encodeAttribute(a), encodeAttribute(b)));
 }
 
 /**
@@ -116,13 +121,11 @@ function typeOid(type: string): string | undefined {
 
 /** Encodes a name (X.501, Name). */
 export function encodeName(name: Name): Uint8Array {
-  return derSequence(
-    ...name.map((attributes) => {
-      // X.690 11.6: the elements of a SET OF stand in the order of their encodings.
-      const encoded = attributes.map((a) => derSequence(derOid(a.oid), a.der ?? encodeValue(a)));
-      return der(TAG.set, ...encoded.sort((a, b) => Buffer.compare(a, b)));
-    }),
-  );
+  return derSequence(...name.map((attributes) => der(TAG.set, ...inOrder(attributes).map(encodeAttribute))));
+}
+
+function encodeAttribute(attribute: NameAttribute): Uint8Array {
+  return derSequence(derOid(attribute.oid), attribute.der ?? encodeValue(attribute));
 }
 
 function encodeValue({ oid, value }: NameAttribute): Uint8Array {
