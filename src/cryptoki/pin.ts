@@ -2,6 +2,7 @@
  * A PIN: a secret that cannot be printed, logged or put into JSON by accident.
  * @module
  */
+import { timingSafeEqual } from "node:crypto";
 import { inspect } from "node:util";
 import { KeywrightError } from "./errors.ts";
 import type { Awaitable } from "./port.ts";
@@ -37,6 +38,11 @@ export class Pin {
   wipe(): void {
     this.#bytes?.fill(0);
     this.#bytes = undefined;
+  }
+
+  /** Whether two PINs are the same, in a time that does not depend on where they differ. */
+  equals(other: Pin): boolean {
+    return this.use((a) => other.use((b) => a.length === b.length && timingSafeEqual(a, b)));
   }
 
   get wiped(): boolean {

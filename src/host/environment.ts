@@ -3,11 +3,15 @@
  * @module
  */
 
-/** Reads a variable and removes it, so that no child and no /proc reader of a child sees it. */
+/** Variables that were taken: they may be needed again, and the environment has them no more. */
+const taken = new Map<string, string>();
+
+/** Reads a variable and removes it from the environment, so that no child inherits it. */
 export function takeVariable(name: string): string | undefined {
   const value = process.env[name];
+  if (value !== undefined) taken.set(name, value);
   delete process.env[name];
-  return value;
+  return taken.get(name);
 }
 
 /** A variable that is not secret; undefined when unset or empty. */

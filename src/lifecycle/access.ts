@@ -11,7 +11,7 @@ import type { Role, Token } from "../cryptoki/token.ts";
 import { type Pkcs11Uri, parseUri } from "../cryptoki/uri.ts";
 import { type Family, familyOfToken } from "../families/families.ts";
 import { HostError } from "../host/errors.ts";
-import type { PinSource } from "../pins/sources.ts";
+import { type PinSource, PinSourceError } from "../pins/sources.ts";
 import type { TokenDeclaration } from "./declaration.ts";
 
 /** What the lifecycle is given: it opens no module, reads no PIN and knows no terminal itself. */
@@ -77,15 +77,39 @@ export class PresentToken {
   }
 }
 
-/** The PIN of a role, read when it is needed; undefined when none is declared. */
+/**
+ * The PIN of a role, read when it is needed; undefined when none is declared.
+ * The user's is refused when it is the SO's: sent as the user's it would only cost tries.
+ */
 export function pinFor(
   declared: TokenDeclaration,
   role: Role,
   surroundings: Surroundings,
 ): (() => Promise<Pin>) | undefined {
-  const source = role === "SO" ? declared.soPin : declared.pin;
-  const purpose = `the ${role === "SO" ? "SO" : "user"} PIN of ${declared.name}`;
-  return source === undefined ? undefined : () => surroundings.readPin(source, purpose);
+  const { name, pin, soPin } = declared;
+  const source = role === "SO" ? soPin : pin;
+  if (source === undefined) return undefined;
+  const purpose = (of: Role) => `the ${of === "SO" ? "SO" : "user"} PIN of ${name}`;
+  return async () => {
+    const read = await surroundings.readPin(source, purpose(role));
+    if (role === "SO" || soPin === undefined || !isReadable(soPin)) return read;
+    // The SO PIN may be kept elsewhere in daily life; then there is nothing to compare with.
+    const other = await surroundings.readPin(soPin, purpose("SO")).catch(() => undefined);
+    const same = other !== undefined && read.equals(other);
+    other?.wipe();
+    if (!same) return read;
+    read.wipe();
+    throw new PinSourceError(`${purpose("USER")} is the same as its SO PIN, and is not sent as the user's`, {
+      hints: [
+        "if the SO PIN was declared as pin by mistake, declare the user's; otherwise give the two roles different PINs",
+      ],
+    });
+  };
+}
+
+/** Whether reading a source disturbs nobody: no person is asked and no program is run. */
+function isReadable(source: PinSource): boolean {
+  return "file" in source || "env" in source || "credential" in source;
 }
 
 /** What a declaration says of which token is meant. */

@@ -8,7 +8,7 @@ import { resolve } from "node:path";
 import { CryptokiError, KeywrightError } from "../cryptoki/errors.ts";
 import type { TokenObject } from "../cryptoki/session/objects.ts";
 import type { Token } from "../cryptoki/token.ts";
-import { explainSystem, systemCode } from "../host/errors.ts";
+import { explainSystem, type HostError, systemCode } from "../host/errors.ts";
 import { CURVES } from "../spec/curves.ts";
 import { CKM } from "../spec/mechanisms.ts";
 import { curveFromParams, spkiFromAttributes } from "../x509/public-keys.ts";
@@ -72,8 +72,9 @@ async function observeToken(access: Access): Promise<SeenToken> {
   }
 }
 
-function failed(error: { message: string; hints: readonly string[] }): SeenToken {
-  const pin = error instanceof CryptokiError && error.isPin;
+function failed(error: KeywrightError | HostError): SeenToken {
+  const pin =
+    error instanceof CryptokiError ? error.isPin : error.code === "ERR_PIN_SOURCE" || error.code === "ERR_PIN_MISSING";
   return { state: "unreadable", error: error.message, hints: error.hints, pin };
 }
 
