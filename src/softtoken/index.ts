@@ -16,6 +16,7 @@ import { Database } from "./store/database.ts";
 import { Patience } from "./store/patience.ts";
 
 export { StoreError } from "./store/database.ts";
+export { backupStore, deleteToken, restoreStore } from "./store/upkeep.ts";
 
 export interface SoftTokenOptions {
   /** The store: one SQLite file, made 0600 in a 0700 folder when missing. */

@@ -1,20 +1,15 @@
 import { generateKeyPairSync } from "node:crypto";
-import { join } from "node:path";
-import { DatabaseSync } from "@photostructure/sqlite";
 import { expect, test } from "vitest";
 import { utf8 } from "../../src/codec/bytes.ts";
 import { derOid } from "../../src/codec/der.ts";
 import { UNAVAILABLE_INFORMATION } from "../../src/spec/structures.ts";
 import {
-  application,
   attribute,
   findAll,
-  folder,
   generatePair,
   mechanism,
   openSession,
   PIN,
-  provider,
   type Rig,
   RO,
   rig,
@@ -324,28 +319,6 @@ test("keys come in by their parts: RSA without its CRT parts, EC with a bare or 
   expect(await rvOf(() => create(r, bad))).toBe("CKR_ATTRIBUTE_VALUE_INVALID");
 });
 
-test("a public row that a stranger changed is refused once somebody is logged in", async () => {
-  const store = join(folder(), "store.db");
-  const r = await rig({ store });
-  const object = await create(r, { ...CERTIFICATE, CKA_TOKEN: true, CKA_MODIFIABLE: false });
-  const free = await create(r, { ...CERTIFICATE, CKA_TOKEN: true });
-  expect(await attribute(r, object, "CKA_TRUSTED")).toBe(false);
-  await r.app.call("C_Logout", { session: r.session });
-  const db = new DatabaseSync(store);
-  for (const row of db.prepare("SELECT id, attributes FROM object").all() as { id: number; attributes: Uint8Array }[]) {
-    const attributes = Buffer.from(row.attributes);
-    // CKA_TRUSTED, a boolean of one byte.
-    const at = attributes.indexOf(Buffer.from("0000000000000086000000000100", "hex"));
-    attributes[at + 13] = 1;
-    db.prepare("UPDATE object SET attributes = ?, revision = revision + 1 WHERE id = ?").run(attributes, row.id);
-    if (row.id === 2) db.prepare("UPDATE object SET mac = NULL WHERE id = ?").run(row.id);
-  }
-  db.close();
-  await r.app.call("C_Login", { session: r.session, userType: 1, pin: PIN });
-  expect(await rvOf(() => attribute(r, object, "CKA_TRUSTED"))).toBe("CKR_DEVICE_ERROR");
-  expect(await rvOf(() => attribute(r, free, "CKA_TRUSTED"))).toBe("CKR_DEVICE_ERROR");
-});
-
 test("without a login a public object can be made, but none that a stranger must not make", async () => {
   const r = await rig({ login: false });
   expect(await rvOf(() => create(r, { ...DATA, CKA_TOKEN: true }))).toBe("CKR_OK");
@@ -368,43 +341,4 @@ test("the SO calls a certificate trusted, and the user cannot take it back", asy
   expect(await rvOf(() => app.call("C_SetAttributeValue", { session, object, template: back }))).toBe(
     "CKR_ATTRIBUTE_READ_ONLY",
   );
-});
-
-test("what one process changes another sees at its next call", async () => {
-  const store = join(folder(), "store.db");
-  const r = await rig({ store });
-  const app = await application(provider({ store }));
-  const session = await openSession(app, r.slot);
-  await app.call("C_Login", { session, userType: 1, pin: PIN });
-  const other: Rig = { ...r, app, session };
-  const mine = await create(r, { ...SECRET, CKA_TOKEN: true, CKA_LABEL: "one" });
-  const [theirs] = await findAll(other, { CKA_LABEL: "one" });
-  expect(await attribute(other, theirs!, "CKA_LABEL")).toEqual(utf8("one"));
-  await r.app.call("C_SetAttributeValue", {
-    session: r.session,
-    object: mine,
-    template: template({ CKA_LABEL: "two" }),
-  });
-  expect(await attribute(other, theirs!, "CKA_LABEL")).toEqual(utf8("two"));
-  await r.app.call("C_DestroyObject", { session: r.session, object: mine });
-  expect(await rvOf(() => attribute(other, theirs!, "CKA_LABEL"))).toBe("CKR_OBJECT_HANDLE_INVALID");
-});
-
-test("a busy store is waited for without blocking, in the order of the calls", async () => {
-  const store = join(folder(), "store.db");
-  const r = await rig({ store });
-  const blocker = new DatabaseSync(store);
-  blocker.exec("BEGIN IMMEDIATE");
-  const made = ["a", "b", "c"].map((label) =>
-    r.app.call("C_CreateObject", {
-      session: r.session,
-      template: template({ ...DATA, CKA_TOKEN: true, CKA_LABEL: label }),
-    }),
-  );
-  for (const answer of made) expect(answer).toBeInstanceOf(Promise);
-  await new Promise((resolve) => setTimeout(resolve, 30));
-  blocker.exec("COMMIT");
-  blocker.close();
-  const handles = (await Promise.all(made)).map(({ object }) => object as number);
-  expect([...handles].sort((a, b) => a - b)).toEqual(handles);
 });

@@ -3,16 +3,15 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { onTestFinished } from "vitest";
-import { utf8 } from "../../src/codec/bytes.ts";
 import { CryptokiError } from "../../src/cryptoki/errors.ts";
-import type { Attribute, AttributeValue, Cryptoki, Mechanism, Output, Provider } from "../../src/cryptoki/port.ts";
+import type { AttributeValue, Cryptoki, Mechanism, Output, Provider } from "../../src/cryptoki/port.ts";
 import { type SoftTokenOptions, softToken } from "../../src/softtoken/index.ts";
-import { type AttributeName, CKA } from "../../src/spec/attributes.ts";
+import type { AttributeName } from "../../src/spec/attributes.ts";
 import { CKM, type MechanismName } from "../../src/spec/mechanisms.ts";
 import { returnName } from "../../src/spec/returns.ts";
+import { application, attributeOf, initialize, openSession, PIN, type Template, template } from "./plain.ts";
 
-export const SO_PIN = utf8("so-pin-1");
-export const PIN = utf8("user-pin");
+export * from "./plain.ts";
 
 /** A folder that is removed after the test. */
 export function folder(): string {
@@ -28,21 +27,12 @@ export function provider(options: Partial<SoftTokenOptions> = {}): Provider {
   return made;
 }
 
-export async function application(of: Provider): Promise<Cryptoki> {
-  const app = await of.open();
-  await app.call("C_Initialize", { args: {} });
-  return app;
-}
-
 export interface Rig {
   readonly app: Cryptoki;
   readonly provider: Provider;
   readonly slot: number;
   readonly session: number;
 }
-
-export const RW = 6;
-export const RO = 4;
 
 /** A token that is initialised, with a user PIN; its one read-write session is logged in unless said otherwise. */
 export async function rig(options: Partial<SoftTokenOptions> & { login?: boolean } = {}): Promise<Rig> {
@@ -53,32 +43,6 @@ export async function rig(options: Partial<SoftTokenOptions> & { login?: boolean
   const session = await openSession(app, slot);
   if (login) await app.call("C_Login", { session, userType: 1, pin: PIN });
   return { app, provider: of, slot, session };
-}
-
-/** Initialises the token of the free slot and gives it a user PIN. */
-export async function initialize(app: Cryptoki, label: string): Promise<number> {
-  const { slots } = await app.call("C_GetSlotList", { tokenPresent: true });
-  const slot = slots.at(-1) as number;
-  await app.call("C_InitToken", { slot, pin: SO_PIN, label: utf8(label) });
-  const session = await openSession(app, slot);
-  await app.call("C_Login", { session, userType: 0, pin: SO_PIN });
-  await app.call("C_InitPIN", { session, pin: PIN });
-  await app.call("C_CloseSession", { session });
-  return slot;
-}
-
-export async function openSession(app: Cryptoki, slot: number, flags = RW): Promise<number> {
-  return (await app.call("C_OpenSession", { slot, flags })).session as number;
-}
-
-type Template = { readonly [N in AttributeName]?: AttributeValue | string };
-
-/** A template by names; texts become UTF-8. */
-export function template(values: Template): Attribute[] {
-  return Object.entries(values).map(([name, value]) => ({
-    type: CKA[name as AttributeName][0],
-    value: typeof value === "string" ? utf8(value) : (value as AttributeValue),
-  }));
 }
 
 export function mechanism(name: MechanismName, parameter?: Mechanism["parameter"]): Mechanism {
@@ -108,9 +72,7 @@ export async function attribute(
   object: number | bigint,
   name: AttributeName,
 ): Promise<AttributeValue | undefined> {
-  const requests = [{ type: CKA[name][0] }];
-  const { values } = await r.app.call("C_GetAttributeValue", { session: r.session, object, requests });
-  return values.values[0]?.value;
+  return attributeOf(r.app, r.session, object, name);
 }
 
 export async function findAll(r: Rig, values: Template): Promise<readonly (number | bigint)[]> {

@@ -138,11 +138,6 @@ export class Database {
     this.#epoch += 1;
   }
 
-  /** Runs statements that are not prepared, such as VACUUM INTO. */
-  exec(sql: string): void {
-    translated(this.path, () => this.#connection.exec(sql));
-  }
-
   close(): void {
     if (this.#connection.isOpen) this.#connection.close();
   }

@@ -1,0 +1,149 @@
+import { existsSync, readFileSync, statSync, truncateSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { DatabaseSync } from "@photostructure/sqlite";
+import { expect, test } from "vitest";
+import { utf8 } from "../../src/codec/bytes.ts";
+import { backupStore, deleteToken, restoreStore, StoreError } from "../../src/softtoken/index.ts";
+import { runWriters } from "./kill.ts";
+import {
+  application,
+  attribute,
+  findAll,
+  folder,
+  openSession,
+  PIN,
+  provider,
+  type Rig,
+  rig,
+  rvOf,
+  template,
+} from "./rig.ts";
+
+type Values = Parameters<typeof template>[0];
+
+async function create(r: Rig, values: Values): Promise<number | bigint> {
+  return (await r.app.call("C_CreateObject", { session: r.session, template: template(values) })).object;
+}
+
+const DATA: Values = { CKA_CLASS: 0, CKA_LABEL: "note", CKA_APPLICATION: "test", CKA_VALUE: "text" };
+const SECRET: Values = { CKA_CLASS: 4, CKA_KEY_TYPE: 0x10, CKA_VALUE: "0123456789abcdef" };
+const CERTIFICATE: Values = {
+  CKA_CLASS: 1,
+  CKA_CERTIFICATE_TYPE: 0,
+  CKA_SUBJECT: "subject",
+  CKA_ISSUER: "issuer",
+  CKA_SERIAL_NUMBER: "serial",
+  CKA_VALUE: "certificate",
+};
+
+test("a public row that a stranger changed is refused once somebody is logged in", async () => {
+  const store = join(folder(), "store.db");
+  const r = await rig({ store });
+  const object = await create(r, { ...CERTIFICATE, CKA_TOKEN: true, CKA_MODIFIABLE: false });
+  const free = await create(r, { ...CERTIFICATE, CKA_TOKEN: true });
+  expect(await attribute(r, object, "CKA_TRUSTED")).toBe(false);
+  await r.app.call("C_Logout", { session: r.session });
+  const db = new DatabaseSync(store);
+  for (const row of db.prepare("SELECT id, attributes FROM object").all() as { id: number; attributes: Uint8Array }[]) {
+    const attributes = Buffer.from(row.attributes);
+    // CKA_TRUSTED, a boolean of one byte.
+    const at = attributes.indexOf(Buffer.from("0000000000000086000000000100", "hex"));
+    attributes[at + 13] = 1;
+    db.prepare("UPDATE object SET attributes = ?, revision = revision + 1 WHERE id = ?").run(attributes, row.id);
+    if (row.id === 2) db.prepare("UPDATE object SET mac = NULL WHERE id = ?").run(row.id);
+  }
+  db.close();
+  await r.app.call("C_Login", { session: r.session, userType: 1, pin: PIN });
+  expect(await rvOf(() => attribute(r, object, "CKA_TRUSTED"))).toBe("CKR_DEVICE_ERROR");
+  expect(await rvOf(() => attribute(r, free, "CKA_TRUSTED"))).toBe("CKR_DEVICE_ERROR");
+});
+
+test("what one process changes another sees at its next call", async () => {
+  const store = join(folder(), "store.db");
+  const r = await rig({ store });
+  const app = await application(provider({ store }));
+  const session = await openSession(app, r.slot);
+  await app.call("C_Login", { session, userType: 1, pin: PIN });
+  const other: Rig = { ...r, app, session };
+  const mine = await create(r, { ...SECRET, CKA_TOKEN: true, CKA_LABEL: "one" });
+  const [theirs] = await findAll(other, { CKA_LABEL: "one" });
+  expect(await attribute(other, theirs!, "CKA_LABEL")).toEqual(utf8("one"));
+  await r.app.call("C_SetAttributeValue", {
+    session: r.session,
+    object: mine,
+    template: template({ CKA_LABEL: "two" }),
+  });
+  expect(await attribute(other, theirs!, "CKA_LABEL")).toEqual(utf8("two"));
+  await r.app.call("C_DestroyObject", { session: r.session, object: mine });
+  expect(await rvOf(() => attribute(other, theirs!, "CKA_LABEL"))).toBe("CKR_OBJECT_HANDLE_INVALID");
+});
+
+test("a busy store is waited for without blocking, in the order of the calls", async () => {
+  const store = join(folder(), "store.db");
+  const r = await rig({ store });
+  const blocker = new DatabaseSync(store);
+  blocker.exec("BEGIN IMMEDIATE");
+  const made = ["a", "b", "c"].map((label) =>
+    r.app.call("C_CreateObject", {
+      session: r.session,
+      template: template({ ...DATA, CKA_TOKEN: true, CKA_LABEL: label }),
+    }),
+  );
+  for (const answer of made) expect(answer).toBeInstanceOf(Promise);
+  await new Promise((resolve) => setTimeout(resolve, 30));
+  blocker.exec("COMMIT");
+  blocker.close();
+  const handles = (await Promise.all(made)).map(({ object }) => object as number);
+  expect([...handles].sort((a, b) => a - b)).toEqual(handles);
+});
+
+test("a token is deleted by its label and serial number together, and its users see it removed", async () => {
+  const store = join(folder(), "store.db");
+  const r = await rig({ store });
+  await create(r, { ...SECRET, CKA_TOKEN: true });
+  const { serialNumber } = (await r.app.call("C_GetTokenInfo", { slot: r.slot })).info;
+  await expect(deleteToken(store, "other", serialNumber)).rejects.toThrow(StoreError);
+  await expect(deleteToken(store, "test", "0".repeat(16))).rejects.toThrow(/no token with label "test"/);
+  await deleteToken(store, "test", serialNumber);
+  expect(await rvOf(() => findAll(r, {}))).toBe("CKR_DEVICE_REMOVED");
+  // The number of the slot is not used again.
+  expect((await r.app.call("C_GetSlotList", { tokenPresent: true })).slots).toEqual([1]);
+  await expect(deleteToken(join(folder(), "none.db"), "x", "y")).rejects.toThrow(/there is no such store/);
+});
+
+test("a backup of a store in use is a store, and is restored where there is none", async () => {
+  const dir = folder();
+  const store = join(dir, "store.db");
+  const r = await rig({ store });
+  await create(r, { ...SECRET, CKA_TOKEN: true, CKA_LABEL: "kept" });
+  const copy = join(dir, "backups", "copy.db");
+  await backupStore(store, copy);
+  expect(statSync(copy).mode & 0o777).toBe(0o600);
+  await expect(backupStore(store, copy)).rejects.toThrow(/there is a file already/);
+  await expect(restoreStore(copy, store)).rejects.toThrow(/there is a file already/);
+  const again = join(dir, "again.db");
+  await restoreStore(copy, again);
+  const app = await application(provider({ store: again }));
+  const session = await openSession(app, r.slot);
+  await app.call("C_Login", { session, userType: 1, pin: PIN });
+  expect(await findAll({ ...r, app, session }, { CKA_LABEL: "kept" })).toHaveLength(1);
+  const broken = join(dir, "broken.db");
+  writeFileSync(broken, readFileSync(copy));
+  truncateSync(broken, statSync(copy).size - 4096);
+  await expect(restoreStore(broken, join(dir, "new.db"))).rejects.toThrow(/was cut short/);
+  expect(existsSync(join(dir, "new.db"))).toBe(false);
+});
+
+test("ten kills under load lose no acknowledged object and corrupt nothing", async () => {
+  const result = await runWriters({ folder: folder(), kills: 10, writers: 2 });
+  expect(result.lost).toEqual([]);
+  expect(result.integrity).toBe("ok");
+  expect(result.acknowledged).toBeGreaterThan(20);
+});
+
+test("several processes write to one store at once, and each finds what all have written", async () => {
+  const result = await runWriters({ folder: folder(), kills: 0, writers: 3, objects: 40 });
+  expect(result.lost).toEqual([]);
+  expect(result.acknowledged).toBe(120);
+  expect(result.present).toBe(120);
+});
