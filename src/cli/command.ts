@@ -85,7 +85,14 @@ export function command<const O extends Options>(spec: CommandSpec<O>): CommandS
 export interface CommandFile {
   readonly spec: CommandSpec;
   // biome-ignore lint/suspicious/noExplicitAny: each command types its own input from its own spec
-  run(input: any, io: Io): Promise<ExitCode>;
+  run(input: any, io: Io, commands: readonly CommandEntry[]): Promise<ExitCode>;
+}
+
+/** A line of the registry: what help shows without importing the command. */
+export interface CommandEntry {
+  readonly name: string;
+  readonly summary: string;
+  readonly load: () => Promise<CommandFile>;
 }
 
 /** Options that every command takes. */

@@ -26,6 +26,15 @@ export class UnknownNameError extends KeywrightError {
   }
 }
 
+/** An id or label that another object has. */
+export class TakenError extends KeywrightError {
+  override readonly code = "ERR_TAKEN";
+
+  constructor(message: string, holders: readonly string[]) {
+    super(message, { hints: ["it belongs to:", ...holders.map((uri) => `  ${uri}`)] });
+  }
+}
+
 /** A destructive command that nobody has confirmed. */
 export class NotConfirmedError extends KeywrightError {
   override readonly code = "ERR_NOT_CONFIRMED";

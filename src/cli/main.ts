@@ -48,7 +48,7 @@ async function dispatch(argv: readonly string[], io: Io): Promise<ExitCode> {
     io.out(commandHelp(file.spec));
     return EXIT.done;
   }
-  return file.run(readInput(file, rest), io);
+  return file.run(readInput(file, rest), io, COMMANDS);
 }
 
 function readInput({ spec }: CommandFile, argv: readonly string[]): unknown {

@@ -97,3 +97,32 @@ export function certificateTemplate(facts: CertificateFacts, identity: Identity,
     CKA_VALUE: facts.der,
   };
 }
+
+/** What a token cannot do without; everything else is left to its own defaults. */
+const NEEDED = [
+  "CKA_CLASS",
+  "CKA_KEY_TYPE",
+  "CKA_TOKEN",
+  "CKA_PRIVATE",
+  "CKA_ID",
+  "CKA_LABEL",
+  "CKA_MODULUS_BITS",
+  "CKA_PUBLIC_EXPONENT",
+  "CKA_EC_PARAMS",
+  "CKA_SENSITIVE",
+  "CKA_EXTRACTABLE",
+];
+
+/** The same key pair with as few attributes as can be, and the names of those that were left out. */
+export function minimalTemplates(full: KeyPairTemplates): { templates: KeyPairTemplates; left: string[] } {
+  const keep = (attributes: Attributes): Attributes =>
+    Object.fromEntries(Object.entries(attributes).filter(([name]) => NEEDED.includes(name)));
+  const left = [full.publicKey, full.privateKey]
+    .flatMap((attributes) => Object.entries(attributes))
+    .filter(([name, value]) => value !== undefined && !NEEDED.includes(name))
+    .map(([name]) => name);
+  return {
+    templates: { mechanism: full.mechanism, publicKey: keep(full.publicKey), privateKey: keep(full.privateKey) },
+    left: [...new Set(left)],
+  };
+}

@@ -29,6 +29,8 @@ export interface ModuleReference {
   readonly store?: string;
   /** log2 of scrypt's N for PINs that the built-in token is given, 10 to 20; 16 by default. */
   readonly scryptCost?: number;
+  /** Whether the SO PIN of a built-in token that is initialised opens it; true by default. */
+  readonly soRecovery?: boolean;
 }
 
 /** What the caller knows about modules that the reference does not say. */
@@ -58,13 +60,17 @@ export function openProvider(reference: ModuleReference, context: ModuleContext 
 }
 
 /** The built-in token, whose room is loaded only where it is used. */
-function builtIn({ module, store, scryptCost }: ModuleReference): Provider {
+function builtIn({ module, store, scryptCost, soRecovery }: ModuleReference): Provider {
   if (store === undefined) throw new ModuleError(module, "the built-in token needs a store, the file that it lives in");
   let provider: Provider | undefined;
   return {
     async open() {
       const { softToken } = await import("../softtoken/index.ts");
-      provider ??= softToken({ store, ...(scryptCost === undefined ? {} : { scryptCost }) });
+      provider ??= softToken({
+        store,
+        ...(scryptCost === undefined ? {} : { scryptCost }),
+        ...(soRecovery === undefined ? {} : { soRecovery }),
+      });
       return provider.open();
     },
     close: () => provider?.close(),

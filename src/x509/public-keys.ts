@@ -9,6 +9,7 @@ import {
   derBitString,
   derInteger,
   derNull,
+  derOctetString,
   derOid,
   derSequence,
   expectTlv,
@@ -160,4 +161,11 @@ export function keyIdentifier(spki: Uint8Array): Uint8Array {
   const { value } = expectTlv(r, TAG.sequence, "SubjectPublicKeyInfo");
   expectTlv(value, TAG.sequence, "algorithm");
   return new Uint8Array(createHash("sha1").update(readBitString(value)).digest());
+}
+
+/** CKA_EC_POINT of a SubjectPublicKeyInfo: its bits in an OCTET STRING (PKCS#11 3.1 6.3.3). */
+export function ecPointOf(spki: Uint8Array): Uint8Array {
+  const { value } = expectTlv(new Reader(spki, "public key"), TAG.sequence, "SubjectPublicKeyInfo");
+  expectTlv(value, TAG.sequence, "algorithm");
+  return derOctetString(readBitString(value));
 }

@@ -1,0 +1,31 @@
+/**
+ * `keywright cert csr`
+ * @module
+ */
+import { parseName } from "../../x509/names.ts";
+import { makeRequest, requestPem } from "../../x509/requests.ts";
+import { needSubject, SIGNATURE_OPTIONS, SUBJECT_OPTIONS, signingKey } from "../certificates.ts";
+import { command, EXIT, type ExitCode, type Input } from "../command.ts";
+import { OUT_OPTION, writeOut } from "../files.ts";
+import type { Io } from "../io.ts";
+import { findTarget, TARGET_OPTIONS, withSession } from "../target.ts";
+
+export const spec = command({
+  name: "cert csr",
+  summary: "make a certificate signing request for a key",
+  words: { usage: "KEY", least: 1, most: 1 },
+  options: { ...TARGET_OPTIONS, ...SUBJECT_OPTIONS, ...SIGNATURE_OPTIONS, ...OUT_OPTION },
+  examples: [
+    "keywright cert csr www --subject CN=www.example.com --extension subjectAltName=DNS:www.example.com --out www.csr",
+  ],
+});
+
+export async function run(input: Input<typeof spec>, io: Io): Promise<ExitCode> {
+  const subject = parseName(needSubject(input));
+  const target = await findTarget(input.words[0], input, io);
+  await withSession(target, input, io, {}, async (session) => {
+    const { spki, signer } = await signingKey(session, target, input);
+    await writeOut(requestPem(await makeRequest(subject, spki, input.extension, signer)), input, io);
+  });
+  return EXIT.done;
+}

@@ -1,0 +1,50 @@
+/**
+ * `keywright cert self-sign`
+ * @module
+ */
+import { certificateTemplate } from "../../lifecycle/templates.ts";
+import { makeCertificate } from "../../x509/certificates.ts";
+import { parseName } from "../../x509/names.ts";
+import { certificatePem, readCertificate } from "../../x509/read.ts";
+import {
+  needSubject,
+  SIGNATURE_OPTIONS,
+  SUBJECT_OPTIONS,
+  serialOf,
+  signingKey,
+  VALIDITY_OPTIONS,
+  validityOf,
+} from "../certificates.ts";
+import { command, EXIT, type ExitCode, flag, type Input } from "../command.ts";
+import { OUT_OPTION, writeOut } from "../files.ts";
+import type { Io } from "../io.ts";
+import { findTarget, TARGET_OPTIONS, withSession } from "../target.ts";
+
+export const spec = command({
+  name: "cert self-sign",
+  summary: "make a certificate that a key signs for itself",
+  words: { usage: "KEY", least: 1, most: 1 },
+  options: {
+    ...TARGET_OPTIONS,
+    ...SUBJECT_OPTIONS,
+    ...VALIDITY_OPTIONS,
+    ...SIGNATURE_OPTIONS,
+    import: flag("put it into the token, beside its key, too"),
+    ...OUT_OPTION,
+  },
+  examples: ["keywright cert self-sign ca --subject CN=CA --validity 10y --extension v3_ca --import --out ca.crt"],
+});
+
+export async function run(input: Input<typeof spec>, io: Io): Promise<ExitCode> {
+  const subject = parseName(needSubject(input));
+  const dates = validityOf(input, new Date());
+  const serial = serialOf(input);
+  const target = await findTarget(input.words[0], input, io);
+  await withSession(target, input, io, { write: input.import }, async (session, { family }) => {
+    const { spki, signer, identity } = await signingKey(session, target, input);
+    const der = await makeCertificate({ subject, spki, serial, ...dates, extensions: input.extension }, signer);
+    if (input.import) await session.create(certificateTemplate(readCertificate(der), identity, family));
+    await writeOut(certificatePem(der), input, io);
+  });
+  return EXIT.done;
+}

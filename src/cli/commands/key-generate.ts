@@ -1,0 +1,90 @@
+/**
+ * `keywright key generate`
+ * @module
+ */
+import { failedWith } from "../../cryptoki/errors.ts";
+import type { KeyPair } from "../../cryptoki/session/keys.ts";
+import type { Session } from "../../cryptoki/session/session.ts";
+import type { Family } from "../../families/families.ts";
+import type { Usage } from "../../lifecycle/declaration.ts";
+import { type KeyPairWish, keyPairTemplates, minimalTemplates } from "../../lifecycle/templates.ts";
+import { parseId, parseKeyType } from "../../lifecycle/values.ts";
+import { command, EXIT, type ExitCode, flag, type Input, text, texts } from "../command.ts";
+import { TakenError, UsageError } from "../errors.ts";
+import type { Io } from "../io.ts";
+import { findTarget, TARGET_OPTIONS, withSession } from "../target.ts";
+import { objectListView, objectValue } from "../views/objects.ts";
+
+export const spec = command({
+  name: "key generate",
+  summary: "generate a key pair; refuses an id or label that is taken",
+  words: { usage: "[TOKEN]", least: 0, most: 1 },
+  options: {
+    ...TARGET_OPTIONS,
+    type: text("TYPE", "RSA:3072, EC:secp384r1, Ed25519, Ed448, X25519, X448"),
+    id: text("ID", "CKA_ID: an integer, or 0x and bytes in hexadecimal"),
+    label: text("LABEL", "CKA_LABEL"),
+    usage: texts("USE", "sign, derive, decrypt or wrap (default: sign; derive for X25519 and X448)"),
+    extractable: flag("the key may leave the token wrapped"),
+    json: flag("print JSON (schema keywright/key-list/1)"),
+  },
+  examples: ["keywright key generate demo --type EC:secp256r1 --id 7 --label signing"],
+});
+
+const USAGES: readonly string[] = ["sign", "derive", "decrypt", "wrap"];
+
+export async function run(input: Input<typeof spec>, io: Io): Promise<ExitCode> {
+  const wish = wishOf(input);
+  const target = await findTarget(input.words[0], input, io);
+  await withSession(target, input, io, { write: true }, async (session, { family }) => {
+    await refuseTaken(session, wish);
+    const { privateKey, publicKey } = await generate(session, wish, family, io);
+    const objects = [await objectValue(privateKey), await objectValue(publicKey)];
+    io.show(objectListView, { token: session.token.uri, objects });
+  });
+  return EXIT.done;
+}
+
+function wishOf(input: Input<typeof spec>): KeyPairWish {
+  const { type: typeText, id: idText, label } = input;
+  if (typeText === undefined || idText === undefined || label === undefined) {
+    throw new UsageError("key generate needs --type, --id and --label", ["see: keywright key generate --help"]);
+  }
+  const stranger = input.usage.find((use) => !USAGES.includes(use));
+  if (stranger !== undefined)
+    throw new UsageError(`${JSON.stringify(stranger)} is not a usage`, [`usages: ${USAGES.join(", ")}`]);
+  try {
+    const type = parseKeyType(typeText);
+    const id = parseId(/^\d+$/.test(idText) ? BigInt(idText) : idText, idText);
+    const fitting: Usage = type.algorithm === "Montgomery" ? "derive" : "sign";
+    const usage = input.usage.length > 0 ? (input.usage as Usage[]) : [fitting];
+    return { type, identity: { id, label }, usage, attributes: { extractable: input.extractable } };
+  } catch (error) {
+    throw new UsageError((error as Error).message);
+  }
+}
+
+/** @throws TakenError naming what has the id or the label */
+export async function refuseTaken(session: Session, { identity }: Pick<KeyPairWish, "identity">): Promise<void> {
+  for (const match of [{ CKA_ID: Buffer.from(identity.id, "hex") }, { CKA_LABEL: identity.label }]) {
+    const found: string[] = [];
+    for await (const object of session.find(match)) found.push(await object.uri());
+    if (found.length > 0) {
+      const what = "CKA_ID" in match ? `id 0x${identity.id}` : `label ${JSON.stringify(identity.label)}`;
+      throw new TakenError(`the ${what} is taken in ${session.token.uri}`, found);
+    }
+  }
+}
+
+/** With everything that was asked for; where the token finds that inconsistent, once more with what it cannot do without. */
+async function generate(session: Session, wish: KeyPairWish, family: Family, io: Io): Promise<KeyPair> {
+  const full = keyPairTemplates(wish, family);
+  try {
+    return await session.generateKeyPair(full.mechanism, full.publicKey, full.privateKey);
+  } catch (error) {
+    if (!failedWith(error, "CKR_TEMPLATE_INCONSISTENT")) throw error;
+    const { templates, left } = minimalTemplates(full);
+    io.warn(`the token refused the template; generating without ${left.join(", ")}`);
+    return session.generateKeyPair(templates.mechanism, templates.publicKey, templates.privateKey);
+  }
+}

@@ -1,0 +1,31 @@
+/**
+ * `keywright pin change`
+ * @module
+ */
+import { command, EXIT, type ExitCode, flag, type Input } from "../command.ts";
+import type { Io } from "../io.ts";
+import { NEW_PIN_OPTION, needPin, pinSource, SO_PIN_OPTION } from "../pin-options.ts";
+import { findTarget, pinOf, TARGET_OPTIONS, withToken } from "../target.ts";
+
+export const spec = command({
+  name: "pin change",
+  summary: "change the user PIN or the SO PIN of a token, knowing the old one",
+  words: { usage: "[TOKEN]", least: 0, most: 1 },
+  options: { ...TARGET_OPTIONS, ...SO_PIN_OPTION, ...NEW_PIN_OPTION, so: flag("the SO PIN instead of the user's") },
+  examples: [
+    "keywright pin change demo",
+    "keywright pin change demo --so --so-pin file:so.pin --new-pin file:new-so.pin",
+  ],
+});
+
+export async function run(input: Input<typeof spec>, io: Io): Promise<ExitCode> {
+  const target = await findTarget(input.words[0], input, io);
+  const role = input.so ? "SO" : "USER";
+  await withToken(target, input, io, async ({ token, pin }) => {
+    const given = pinSource("--new-pin", input.newPin);
+    const next = pinOf({ ...target, pin: given, soPin: given }, role, `${token.info.label}, new`, io);
+    await token.changePin(role, needPin(pin(role), input.so ? "--so-pin" : "--pin"), needPin(next, "--new-pin"));
+    io.tell(`changed the ${role === "SO" ? "SO" : "user"} PIN of ${token.info.label}`);
+  });
+  return EXIT.done;
+}

@@ -1,0 +1,39 @@
+/**
+ * `keywright token delete`
+ * @module
+ */
+import { command, EXIT, type ExitCode, type Input } from "../command.ts";
+import { confirmDestruction, YES_OPTION } from "../confirm.ts";
+import { UsageError } from "../errors.ts";
+import type { Io } from "../io.ts";
+import { findTarget, TARGET_OPTIONS, withToken } from "../target.ts";
+
+const { pin: _pin, ...OPTIONS } = TARGET_OPTIONS;
+
+export const spec = command({
+  name: "token delete",
+  summary: "delete a token of the built-in store, with everything in it",
+  words: { usage: "TOKEN", least: 1, most: 1 },
+  options: { ...OPTIONS, ...YES_OPTION },
+  notes: [
+    "Only the built-in token can be deleted; other tokens are emptied by token init, or by their vendor's program.",
+  ],
+  examples: ["keywright token delete 'pkcs11:token=demo' --yes"],
+});
+
+export async function run(input: Input<typeof spec>, io: Io): Promise<ExitCode> {
+  const target = await findTarget(input.words[0], input, io);
+  const { module, store } = target.reference;
+  if (module !== "softtoken" || store === undefined) {
+    throw new UsageError(`${module} is not the built-in token`, ["token init empties a token of another kind"]);
+  }
+  const { label, serialNumber, uri } = await withToken(target, input, io, async ({ token }) => ({
+    ...token.info,
+    uri: token.uri,
+  }));
+  await confirmDestruction("this token and every key in it will be destroyed", [uri], input, io);
+  const { deleteToken } = await import("../../softtoken/index.ts");
+  await deleteToken(store, label, serialNumber);
+  io.tell(`deleted ${uri}`);
+  return EXIT.done;
+}

@@ -1,0 +1,76 @@
+/**
+ * `keywright token init`
+ * @module
+ */
+import { type Module, TokenNotFoundError } from "../../cryptoki/module.ts";
+import type { Token } from "../../cryptoki/token.ts";
+import { command, EXIT, type ExitCode, flag, type Input, text } from "../command.ts";
+import { confirmDestruction, YES_OPTION } from "../confirm.ts";
+import { UsageError } from "../errors.ts";
+import type { Io } from "../io.ts";
+import { SO_PIN_OPTION } from "../pin-options.ts";
+import { findTarget, pinOf, TARGET_OPTIONS, type Target, withModule } from "../target.ts";
+import { tokenValue, tokenView } from "../views/token.ts";
+
+export const spec = command({
+  name: "token init",
+  summary: "initialise a token: label, SO PIN, user PIN",
+  words: { usage: "[TOKEN]", least: 0, most: 1 },
+  options: {
+    ...TARGET_OPTIONS,
+    ...SO_PIN_OPTION,
+    label: text("LABEL", "the new token's label (default: the declared one)"),
+    noSoRecovery: flag("built-in token: the SO PIN alone does not open the file, and cannot reset a lost user PIN"),
+    ...YES_OPTION,
+    json: flag("print JSON (schema keywright/token/1)"),
+  },
+  notes: [
+    "TOKEN is a declared name or a PKCS#11 URI. A token that exists is emptied after asking; else the module's one",
+    "uninitialised token is taken.",
+    "The built-in token's SO PIN can reset the user PIN, and so it opens the file as the user PIN does; --no-so-recovery",
+    "leaves that out, and then a lost user PIN is a lost token.",
+  ],
+  examples: ["keywright token init --label demo --so-pin file:so.pin --pin file:user.pin"],
+});
+
+export async function run(input: Input<typeof spec>, io: Io): Promise<ExitCode> {
+  const target = await findTarget(input.words[0], input, io);
+  const label = input.label ?? target.declared?.label ?? target.uri.path.token;
+  if (label === undefined) throw new UsageError("token init needs a label", ["add --label LABEL"]);
+  const reference = { ...target.reference, soRecovery: !input.noSoRecovery };
+  await withModule(reference, input, io.interactive, async (module) => {
+    const token = await chosen(module, target, input, io);
+    const [soPin, userPin] = [pinOf(target, "SO", label, io), pinOf(target, "USER", label, io)];
+    if (soPin === undefined || userPin === undefined) {
+      throw new UsageError("token init needs both PINs", [
+        "add --so-pin SOURCE and --pin SOURCE, or run it at a terminal",
+      ]);
+    }
+    await token.initialise(label, soPin);
+    await token.initialisePin(soPin, userPin);
+    io.show(tokenView, tokenValue(token, target.reference.module));
+  });
+  return EXIT.done;
+}
+
+/** The token that is there, after asking; or the one that was never initialised. */
+async function chosen(module: Module, target: Target, input: Input<typeof spec>, io: Io): Promise<Token> {
+  const named = Object.keys(target.uri.path).length > 0;
+  const found = named ? await module.token(target.uri).catch(absent) : undefined;
+  if (found?.has("CKF_TOKEN_INITIALIZED") === true) {
+    await confirmDestruction("initialising destroys everything in", [found.uri], input, io);
+    return found;
+  }
+  if (found !== undefined) return found;
+  const blank = (await module.tokens()).filter((token) => !token.has("CKF_TOKEN_INITIALIZED"));
+  if (blank.length === 1) return blank[0]!;
+  throw new UsageError(
+    blank.length === 0 ? "the module shows no uninitialised token" : "the module shows several uninitialised tokens",
+    blank.length === 0 ? [] : ["say which by its slot:", ...blank.map((token) => `  pkcs11:slot-id=${token.slot}`)],
+  );
+}
+
+function absent(error: unknown): undefined {
+  if (error instanceof TokenNotFoundError && error.candidates.length === 0) return undefined;
+  throw error;
+}

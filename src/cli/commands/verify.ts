@@ -1,0 +1,39 @@
+/**
+ * `keywright verify`
+ * @module
+ */
+import { constants, verify } from "node:crypto";
+import { DIGESTS, digestByName } from "../../cryptoki/mechanisms.ts";
+import { publicKeyObject } from "../../x509/public-keys.ts";
+import { digestOfSignatureAlgorithm } from "../../x509/signers.ts";
+import { SIGNATURE_OPTIONS, signingKey } from "../certificates.ts";
+import { command, EXIT, type ExitCode, type Input, text } from "../command.ts";
+import { UsageError } from "../errors.ts";
+import { IN_OPTION, readIn } from "../files.ts";
+import type { Io } from "../io.ts";
+import { findTarget, TARGET_OPTIONS, withSession } from "../target.ts";
+
+export const spec = command({
+  name: "verify",
+  summary: "verify a file's signature with a key's public part; exit code 1 when it is wrong",
+  words: { usage: "KEY", least: 1, most: 1 },
+  options: { ...TARGET_OPTIONS, ...IN_OPTION, signature: text("FILE", "the signature"), ...SIGNATURE_OPTIONS },
+  examples: ["keywright verify release --in release.tar --signature release.sig"],
+});
+
+export async function run(input: Input<typeof spec>, io: Io): Promise<ExitCode> {
+  if (input.signature === undefined) throw new UsageError("verify needs --signature FILE");
+  const signature = await readIn(input.signature);
+  const data = await readIn(input.in);
+  const target = await findTarget(input.words[0], input, io);
+  const holds = await withSession(target, input, io, {}, async (session) => {
+    const { spki, signer } = await signingKey(session, target, input);
+    const key = publicKeyObject(spki);
+    if (!input.pss) return verify(digestOfSignatureAlgorithm(signer.algorithm), data, key, signature);
+    const digest = DIGESTS[digestByName(input.digest ?? "SHA-256")];
+    const options = { key, padding: constants.RSA_PKCS1_PSS_PADDING, saltLength: digest.bytes };
+    return verify(digest.node, data, options, signature);
+  });
+  io.tell(holds ? "the signature is right" : "keywright: error: the signature is wrong");
+  return holds ? EXIT.done : EXIT.failed;
+}

@@ -1,0 +1,42 @@
+/**
+ * The objects that a command means.
+ * @module
+ */
+import type { Attributes } from "../cryptoki/attributes.ts";
+import { ObjectNotFoundError, type TokenObject } from "../cryptoki/session/objects.ts";
+import type { Session } from "../cryptoki/session/session.ts";
+import { formatUri } from "../cryptoki/uri.ts";
+import type { UriType } from "../spec/uri.ts";
+import { objectOf, type Target } from "./target.ts";
+
+const CLASSES = {
+  private: "CKO_PRIVATE_KEY",
+  public: "CKO_PUBLIC_KEY",
+  cert: "CKO_CERTIFICATE",
+  "secret-key": "CKO_SECRET_KEY",
+  data: "CKO_DATA",
+} as const satisfies Record<UriType, string>;
+
+/** What a target says of an object, as attributes to search for. */
+export function matchOf(target: Target): Attributes {
+  const { label, id } = objectOf(target);
+  const type = target.uri.path.type as UriType | undefined;
+  return {
+    ...(label === undefined ? {} : { CKA_LABEL: label }),
+    ...(id === undefined ? {} : { CKA_ID: id }),
+    ...(type === undefined ? {} : { CKA_CLASS: CLASSES[type] }),
+  };
+}
+
+/** Every object that a target names. @throws ObjectNotFoundError when there is none */
+export async function namedObjects(session: Session, target: Target): Promise<TokenObject[]> {
+  const found: TokenObject[] = [];
+  for await (const object of session.find(matchOf(target))) found.push(object);
+  if (found.length === 0) throw new ObjectNotFoundError(formatUri(target.uri), session.token.uri, []);
+  return found;
+}
+
+/** The one object of a class that a target names, whatever `type` its URI has. */
+export function namedObject(session: Session, target: Target, type: UriType): Promise<TokenObject> {
+  return session.findOne({ ...matchOf(target), CKA_CLASS: CLASSES[type] });
+}

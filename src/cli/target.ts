@@ -1,0 +1,239 @@
+/**
+ * What a command works on: a token or an object in one, named by a declared name or a PKCS#11 URI.
+ * @module
+ */
+import { existsSync } from "node:fs";
+import { dirname, join, resolve } from "node:path";
+import { KeywrightError } from "../cryptoki/errors.ts";
+import { Module } from "../cryptoki/module.ts";
+import { Pin } from "../cryptoki/pin.ts";
+import type { Session } from "../cryptoki/session/session.ts";
+import type { Role, Token } from "../cryptoki/token.ts";
+import { formatUri, isUri, type Pkcs11Uri, parseUri } from "../cryptoki/uri.ts";
+import { type Family, familyOfToken } from "../families/families.ts";
+import { wantedToken } from "../lifecycle/access.ts";
+import type { Declaration, TokenDeclaration } from "../lifecycle/declaration.ts";
+import { openGuarded } from "../modules/guarded.ts";
+import type { ModuleReference } from "../modules/index.ts";
+import { PinMemory } from "../pins/memory.ts";
+import { asksPerson, type PinSource, pinSourceFromUri, readPin } from "../pins/sources.ts";
+import { text } from "./command.ts";
+import { UsageError } from "./errors.ts";
+import type { Io } from "./io.ts";
+import { PIN_OPTION, pinSource } from "./pin-options.ts";
+import { chosenState, FILE_OPTION, loadDeclaration, promptOf } from "./surroundings.ts";
+
+/** Options of every command that works on a token. */
+export const TARGET_OPTIONS = {
+  module: text("MODULE", "softtoken, or a PKCS#11 library (default: what the name or URI says, else softtoken)", "m"),
+  store: text("FILE", "the built-in token's file (default: softtoken.db in the state folder)"),
+  ...FILE_OPTION,
+  ...PIN_OPTION,
+} as const;
+
+/** What the command line says of the target. */
+export interface TargetInput {
+  readonly module?: string | undefined;
+  readonly store?: string | undefined;
+  readonly file?: string | undefined;
+  readonly state: string | undefined;
+  readonly pin?: string | undefined;
+  readonly soPin?: string | undefined;
+}
+
+/** A target before its token is opened. */
+export interface Target {
+  readonly reference: ModuleReference;
+  /** Which token, and which object in it where an object is named. */
+  readonly uri: Pkcs11Uri;
+  readonly declared: TokenDeclaration | undefined;
+  /** Where the user PIN comes from; the PIN itself where a URI carries it (`pin-value`). */
+  readonly pin: PinSource | Pin | undefined;
+  readonly soPin: PinSource | undefined;
+  /** The folder that relative paths of PIN sources start from. */
+  readonly folder: string;
+}
+
+/** Finds out what a word means: a PKCS#11 URI, a declared key or token; without a word, the module's only token. */
+export async function findTarget(word: string | undefined, input: TargetInput, io: Io): Promise<Target> {
+  const pins = { pin: pinSource("--pin", input.pin), soPin: pinSource("--so-pin", input.soPin) };
+  if (word === undefined || isUri(word)) return byUri(word ?? "pkcs11:", input, pins, io);
+  const declaration = await loadDeclaration(input);
+  return byName(word, declaration, input, pins);
+}
+
+interface Pins {
+  readonly pin: PinSource | undefined;
+  readonly soPin: PinSource | undefined;
+}
+
+function byUri(word: string, input: TargetInput, pins: Pins, io: Io): Target {
+  const uri = parseUri(word);
+  const { "pin-value": value, "pin-source": source, "module-path": path } = uri.query;
+  if (value !== undefined) {
+    io.warn("the URI carries a PIN (pin-value), which command lines and logs show; use pin-source or --pin");
+  }
+  const fromUri = value !== undefined ? Pin.from(value) : source === undefined ? undefined : pinSourceFromUri(source);
+  return {
+    reference: referenceOf(input.module ?? path ?? "softtoken", input),
+    uri,
+    declared: undefined,
+    pin: pins.pin ?? fromUri,
+    soPin: pins.soPin,
+    folder: process.cwd(),
+  };
+}
+
+function byName(word: string, declaration: Declaration, input: TargetInput, pins: Pins): Target {
+  const key = Object.hasOwn(declaration.keys, word) ? declaration.keys[word] : undefined;
+  const name = key?.token ?? word;
+  const declared = Object.hasOwn(declaration.tokens, name) ? declaration.tokens[name] : undefined;
+  if (declared === undefined) {
+    const names = [...Object.keys(declaration.tokens), ...Object.keys(declaration.keys)];
+    throw new UsageError(`${JSON.stringify(word)} is neither a declared name nor a PKCS#11 URI`, [
+      `declared in ${declaration.file}: ${names.join(", ")}`,
+    ]);
+  }
+  const folder = dirname(declaration.file);
+  const wanted = wantedToken(declared);
+  const token = "path" in wanted ? wanted.path : tokenPath(wanted);
+  const object = key === undefined ? {} : { object: key.label, id: Buffer.from(key.id, "hex") };
+  const { environment, reserved, placement, timeoutMs, store } = declared;
+  return {
+    reference: {
+      module: declared.module.includes("/") ? resolve(folder, declared.module) : declared.module,
+      store: store === undefined ? join(chosenState(input), "softtoken.db") : resolve(folder, store),
+      ...(environment === undefined ? {} : { environment }),
+      ...(reserved === undefined ? {} : { reserved }),
+      ...(placement === undefined ? {} : { placement }),
+      ...(timeoutMs === undefined ? {} : { timeoutMs }),
+    },
+    uri: { path: { ...token, ...object }, query: {} },
+    declared,
+    pin: pins.pin ?? declared.pin,
+    soPin: pins.soPin ?? declared.soPin,
+    folder,
+  };
+}
+
+function tokenPath({
+  label,
+  serial,
+  slot,
+}: {
+  label?: string;
+  serial?: string;
+  slot?: number | bigint;
+}): Pkcs11Uri["path"] {
+  return {
+    ...(label === undefined ? {} : { token: label }),
+    ...(serial === undefined ? {} : { serial }),
+    ...(slot === undefined ? {} : { "slot-id": String(slot) }),
+  };
+}
+
+/** A module as the command line names it. */
+export function referenceOf(module: string, input: TargetInput): ModuleReference {
+  return {
+    module: module.includes("/") ? resolve(module) : module,
+    store: input.store === undefined ? join(chosenState(input), "softtoken.db") : resolve(input.store),
+  };
+}
+
+/** The built-in token's store is made by the first token; until then there is none to look into. */
+export function hasTokens({ module, store }: ModuleReference): boolean {
+  return module !== "softtoken" || (store !== undefined && existsSync(store));
+}
+
+/** Opens a module, guarded, and runs `use`. */
+export async function withModule<T>(
+  reference: ModuleReference,
+  input: TargetInput,
+  attended: boolean,
+  use: (module: Module) => Promise<T>,
+): Promise<T> {
+  const memory = new PinMemory(chosenState(input));
+  const module = await Module.open(openGuarded(reference, { memory, attended }));
+  try {
+    return await use(module);
+  } finally {
+    await module.close();
+  }
+}
+
+/** The target's token, open. */
+export interface OpenTarget {
+  readonly module: Module;
+  readonly token: Token;
+  readonly family: Family;
+  /** The PIN of a role: its source, or a person at the terminal; undefined where neither is there. */
+  pin(role: Role): (() => Promise<Pin>) | undefined;
+}
+
+/** Opens the target's token and runs `use`. */
+export async function withToken<T>(
+  target: Target,
+  input: TargetInput,
+  io: Io,
+  use: (open: OpenTarget) => Promise<T>,
+): Promise<T> {
+  const asks = (source: PinSource | Pin | undefined) =>
+    source === undefined || (!(source instanceof Pin) && asksPerson(source));
+  const attended = io.interactive && asks(target.pin) && asks(target.soPin);
+  return withModule(target.reference, input, attended, async (module) => {
+    const { object: _object, id: _id, type: _type, ...token } = target.uri.path;
+    const found = await module.token({ path: token, query: {} });
+    return use({
+      module,
+      token: found,
+      family: familyOfToken(found.info, target.reference.module),
+      pin: (role) => pinOf(target, role, found.info.label, io),
+    });
+  });
+}
+
+/** The PIN of a role, from its declared or given source, else from the person at the terminal. */
+export function pinOf(target: Target, role: Role, label: string, io: Io): (() => Promise<Pin>) | undefined {
+  const declared = role === "SO" ? target.soPin : target.pin;
+  const source = declared ?? (io.interactive ? { prompt: true as const } : undefined);
+  if (source === undefined) return undefined;
+  if (source instanceof Pin) return () => Promise.resolve(source.use((bytes) => Pin.from(bytes)));
+  const purpose = `the ${role === "SO" ? "SO" : "user"} PIN of ${label}`;
+  return () => readPin(source, { folder: target.folder, purpose, prompt: promptOf(io) });
+}
+
+/** Opens the target's token with the user logged in and runs `use` with a session. */
+export async function withSession<T>(
+  target: Target,
+  input: TargetInput,
+  io: Io,
+  options: { readonly write?: boolean; readonly login?: boolean },
+  use: (session: Session, open: OpenTarget) => Promise<T>,
+): Promise<T> {
+  return withToken(target, input, io, (open) => {
+    const login = options.login !== false;
+    const pin = open.pin("USER");
+    return open.token.withSession(
+      { ...(login ? { user: "USER" as const, pin } : {}), write: options.write === true },
+      (session) => use(session, open),
+    );
+  });
+}
+
+/** What a URI says of an object; refused where it says nothing, for then every object would match. */
+export function objectOf(target: Target): { label?: string; id?: Uint8Array } {
+  const { object, id } = target.uri.path;
+  if (object === undefined && id === undefined) {
+    throw new NoObjectError(formatUri(target.uri));
+  }
+  return { ...(object === undefined ? {} : { label: object }), ...(id === undefined ? {} : { id }) };
+}
+
+/** A URI that names a token where an object is meant. */
+export class NoObjectError extends KeywrightError {
+  override readonly code = "ERR_USAGE";
+
+  constructor(uri: string) {
+    super(`${uri} does not say which object is meant`, { hints: ["add its id or label: …;id=%01 or …;object=NAME"] });
+  }
+}

@@ -1,0 +1,55 @@
+/**
+ * Templates for a key pair that comes from a file.
+ * @module
+ */
+import { createPublicKey, type KeyObject } from "node:crypto";
+import type { Attributes } from "../cryptoki/attributes.ts";
+import type { Family } from "../families/families.ts";
+import { curveByName } from "../spec/curves.ts";
+import { X509Error } from "../x509/errors.ts";
+import { ecPointOf } from "../x509/public-keys.ts";
+import type { Usage } from "./declaration.ts";
+import { type KeyPairTemplates, type KeyPairWish, keyPairTemplates } from "./templates.ts";
+import type { KeyType } from "./values.ts";
+
+export interface ImportWish extends Omit<KeyPairWish, "type" | "usage"> {
+  /** What fits the key's type by default. */
+  readonly usage?: readonly Usage[] | undefined;
+}
+
+/** @throws X509Error for a key of a kind that tokens do not take here */
+export function importTemplates(key: KeyObject, wish: ImportWish, family: Family): Omit<KeyPairTemplates, "mechanism"> {
+  const type = keyTypeOf(key);
+  const usage = wish.usage ?? [type.algorithm === "Montgomery" ? ("derive" as const) : ("sign" as const)];
+  const { publicKey, privateKey } = keyPairTemplates({ ...wish, type, usage }, family);
+  const jwk = key.export({ format: "jwk" });
+  const bytes = (text: string | undefined) => new Uint8Array(Buffer.from(text ?? "", "base64url"));
+  if (type.algorithm === "RSA") {
+    const { CKA_MODULUS_BITS: _bits, CKA_PUBLIC_EXPONENT: _exponent, ...rest } = publicKey;
+    const numbers = { CKA_MODULUS: bytes(jwk.n), CKA_PUBLIC_EXPONENT: bytes(jwk.e) };
+    const secret = {
+      CKA_PRIVATE_EXPONENT: bytes(jwk.d),
+      CKA_PRIME_1: bytes(jwk.p),
+      CKA_PRIME_2: bytes(jwk.q),
+      CKA_EXPONENT_1: bytes(jwk.dp),
+      CKA_EXPONENT_2: bytes(jwk.dq),
+      CKA_COEFFICIENT: bytes(jwk.qi),
+    };
+    return { publicKey: { ...rest, ...numbers }, privateKey: { ...privateKey, ...numbers, ...secret } };
+  }
+  const params: Attributes = { CKA_EC_PARAMS: publicKey.CKA_EC_PARAMS };
+  const spki = new Uint8Array(createPublicKey(key).export({ format: "der", type: "spki" }));
+  return {
+    publicKey: { ...publicKey, CKA_EC_POINT: ecPointOf(spki) },
+    privateKey: { ...privateKey, ...params, CKA_VALUE: bytes(jwk.d) },
+  };
+}
+
+function keyTypeOf(key: KeyObject): KeyType {
+  const { asymmetricKeyType: name, asymmetricKeyDetails: details } = key;
+  if (name === "rsa") return { algorithm: "RSA", bits: details?.modulusLength ?? 0 };
+  const curve = name === "ec" ? curveByName(details?.namedCurve ?? "") : curveByName(name ?? "");
+  if (curve === undefined) throw new X509Error(`a key of type ${name} ${details?.namedCurve ?? ""} cannot be imported`);
+  if (name === "ec") return { algorithm: "EC", curve };
+  return { algorithm: name?.startsWith("ed") === true ? "Edwards" : "Montgomery", curve };
+}
