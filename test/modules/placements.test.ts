@@ -56,6 +56,10 @@ describe.skipIf(!hasCompiler)("placements", () => {
       expect(await p11.call("C_EncryptInit", { session, mechanism, key: 1 })).toEqual({
         parameter: { ...parameter, iv: new Uint8Array(12).fill(0xab) },
       });
+      await p11.call("C_GetSlotList", { tokenPresent: true });
+      expect(await p11.call("C_EncryptUpdate", { session, data: utf8("x"), room: 16 })).toMatchObject({
+        parameter: { iv: new Uint8Array(12).fill(0xcd) },
+      });
       const requests = [{ type: CKA.CKA_CHECK_VALUE[0] }, { type: CKA.CKA_SENSITIVE[0], room: null }];
       expect((await p11.call("C_GetAttributeValue", { session, object: 1, requests })).values).toEqual({
         rv: 0,
@@ -68,8 +72,8 @@ describe.skipIf(!hasCompiler)("placements", () => {
 
     test("an error keeps its function, return value and detail", async () => {
       const { p11, session } = await initialised(open({ placement }));
-      const error = await failure(p11.call("C_Encrypt", { session, data: utf8("x"), room: 16 }));
-      expect(error.function).toBe("C_Encrypt");
+      const error = await failure(p11.call("C_Digest", { session, data: utf8("x"), room: 16 }));
+      expect(error.function).toBe("C_Digest");
       expect(error.is("CKR_GENERAL_ERROR")).toBe(true);
       expect(error.detail).toBe("the module says 17 bytes where 16 were offered");
       const absent = await failure(p11.call("C_Logout", { session }));

@@ -21,6 +21,8 @@ export interface Calling {
   invoke(cFunction: CFunction, argv: readonly Ulong[]): Awaitable<number>;
   /** An arena of at least that many bytes, to be used until the call's outputs are read. */
   arena(space: number): Arena;
+  /** Whether the arena stays as it is after the call. */
+  readonly keepsArena?: boolean;
 }
 
 /** Enough for nearly every call; a larger one gets an arena of its own. */

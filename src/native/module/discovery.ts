@@ -72,7 +72,8 @@ export function installedModules(): string[] {
   const found = folders().flatMap((folder) =>
     entries(folder)
       .filter(isKnown)
-      .map((file) => join(folder, file)),
+      .map((file) => join(folder, file))
+      .filter((path) => existsSync(path)),
   );
   const byRealPath = new Map<string, string>();
   for (const path of [...found, ...registered()]) {

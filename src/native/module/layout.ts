@@ -21,11 +21,6 @@ export function align(offset: number, alignment: number): number {
   return PACKED ? offset : Math.ceil(offset / alignment) * alignment;
 }
 
-/** One field: its offset, once {@link layOut} placed it. */
-export interface Placed {
-  readonly offset: number;
-}
-
 /** The offsets of fields `[size, alignment]` one after the other, and the size of the whole. */
 export function layOut(fields: readonly (readonly [size: number, alignment: number])[]): {
   offsets: number[];
