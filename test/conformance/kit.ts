@@ -23,7 +23,7 @@ import { CKK, CKO, CKU } from "../../src/spec/objects.ts";
 import { CKR, type ReturnName, returnName } from "../../src/spec/returns.ts";
 
 /** Behaviour of the standard that a module may declare not to have. */
-export type Behaviour =
+type Behaviour =
   | "session objects"
   | "importing a secret key"
   | "copying an object"
@@ -55,7 +55,8 @@ export type Behaviour =
   | "what may not leave is not wrapped"
   | "data objects"
   | "destroyed objects are invalid"
-  | "the curve P-521";
+  | "the curve P-521"
+  | "attributes have the standard's kinds";
 
 export type Ability = MechanismName | FunctionName | Behaviour;
 

@@ -17,7 +17,7 @@ export const POINTER: number = koffi.sizeof("void *");
 const PACKED = process.platform === "win32";
 
 /** The next offset at which something of this alignment may lie. */
-export function align(offset: number, alignment: number): number {
+function align(offset: number, alignment: number): number {
   return PACKED ? offset : Math.ceil(offset / alignment) * alignment;
 }
 
