@@ -39,7 +39,10 @@ class Thread {
         else fail(fromFailure(failure));
       });
       this.#worker.on("error", fail);
-      this.#worker.on("exit", onEnd);
+      this.#worker.on("exit", () => {
+        onEnd();
+        fail(new Error("the module's thread ended"));
+      });
     });
     // Only the first one's is waited for; the others' calls fail with it.
     this.loaded.catch(() => {});
