@@ -90,6 +90,8 @@ class Child {
 
   /** Lets it end, and ends it if it does not. */
   async close(): Promise<void> {
+    // C_Finalize has ended what waited for an event; those answers may still be on their way.
+    await Promise.race([this.#calls.answered(), delay(END_MS, undefined, { ref: false })]);
     if (this.#process.connected) this.#process.disconnect();
     this.#process.ref();
     const isOver = await Promise.race([this.#ended.then(() => true), delay(END_MS, false, { ref: false })]);
