@@ -102,9 +102,14 @@ export function mechanism(name: MechanismName, parameter?: ParameterValue): Mech
   return { type: CKM[name][0], ...(parameter === undefined ? {} : { parameter }) };
 }
 
+/** A Buffer is as good as any Uint8Array, but not equal to one for the test runner. */
+function plain<T>(value: T): T | Uint8Array {
+  return value instanceof Uint8Array ? new Uint8Array(value) : value;
+}
+
 export function bytesOf({ output }: { readonly output: Output }): Uint8Array {
   expect(output).toHaveProperty("bytes");
-  return (output as { bytes: Uint8Array }).bytes;
+  return new Uint8Array((output as { bytes: Uint8Array }).bytes);
 }
 
 /** The return value of a call that fails: `"CKR_PIN_INCORRECT"`; CKR_OK if it does not. */
@@ -245,7 +250,9 @@ export class Kit {
     const requests = names.map((name) => ({ type: CKA[name][0] }));
     const { values } = await this.call("C_GetAttributeValue", { session, object, requests });
     return Object.fromEntries(
-      names.flatMap((name, i) => (values.values[i]!.value === undefined ? [] : [[name, values.values[i]!.value]])),
+      names.flatMap((name, i) =>
+        values.values[i]!.value === undefined ? [] : [[name, plain(values.values[i]!.value)]],
+      ),
     ) as Record<N, AttributeValue>;
   }
 
