@@ -24,9 +24,11 @@ function packageRoot(): string {
   }
 }
 
-/** The path of an entry script. It is there once the package is built. */
-export function entryPath(name: EntryName): string {
-  return join(packageRoot(), "dist", "bin", `${name}.js`);
+/** The path of an entry script. In a checkout it is there once the package is built. */
+function entryPath(name: EntryName): string {
+  const path = join(packageRoot(), "dist", "bin", `${name}.js`);
+  if (!existsSync(path)) throw new Error(`${path} is missing: in a checkout, npm run build makes it`);
+  return path;
 }
 
 /**

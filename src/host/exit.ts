@@ -11,7 +11,7 @@ import { setTimeout as delay } from "node:timers/promises";
 export interface InUse {
   /** Whether a call is inside C at this moment, so that `process.exit` would hang. */
   isBusy(): boolean;
-  /** Waits for calls under way, then lets go. */
+  /** Waits for calls under way, then lets go. What waits for an event is ended by it. */
   close(): void | Promise<void>;
 }
 
@@ -28,19 +28,19 @@ export function closeAtExit(it: InUse): () => void {
 }
 
 /**
- * Ends the process within two seconds or little more. What is idle, or becomes so in that time, is closed first; if a call
- * is still inside C by then, the process ends by libc's `_exit`, without what runs at exit.
+ * Ends the process within two seconds or little more. Everything in use is closed first; if a call is still inside C by
+ * then, the process ends by libc's `_exit`, without what runs at exit.
  */
 export async function exit(code: number): Promise<never> {
-  const closing = Promise.allSettled([...inUse].map(closeWhenIdle));
+  const closing = Promise.allSettled([...inUse].map(closeFully));
   await Promise.race([closing, delay(GRACE_MS)]);
   if ([...inUse].some((it) => it.isBusy())) await exitNow(code);
   process.exit(code);
 }
 
-async function closeWhenIdle(it: InUse): Promise<void> {
-  while (it.isBusy()) await delay(POLL_MS);
+async function closeFully(it: InUse): Promise<void> {
   await it.close();
+  while (it.isBusy()) await delay(POLL_MS);
 }
 
 /** The signals by which a person or the system ends a program, and the exit codes that shells give them. */

@@ -7,8 +7,17 @@ import { type AnswerMessage, fromFailure } from "./messages.ts";
 
 interface Waiting {
   readonly fn: FunctionName;
+  readonly answer: Promise<unknown>;
   readonly resolve: (reply: unknown) => void;
   readonly reject: (error: Error) => void;
+}
+
+function deferred(): { promise: Promise<unknown> } & Pick<Waiting, "resolve" | "reject"> {
+  let ends: Pick<Waiting, "resolve" | "reject"> | undefined;
+  const promise = new Promise<unknown>((resolve, reject) => {
+    ends = { resolve, reject };
+  });
+  return { promise, ...ends! };
 }
 
 /** Numbers calls and matches answers to them. */
@@ -24,8 +33,14 @@ export class Calls {
   /** Takes the next number and answers a promise for what comes back to it. */
   add(fn: FunctionName): { id: number; answer: Promise<unknown> } {
     const id = ++this.#last;
-    const answer = new Promise<unknown>((resolve, reject) => this.#waiting.set(id, { fn, resolve, reject }));
+    const { promise: answer, ...ends } = deferred();
+    this.#waiting.set(id, { fn, answer, ...ends });
     return { id, answer };
+  }
+
+  /** When every call that is unanswered now has been answered. */
+  async answered(): Promise<void> {
+    await Promise.allSettled([...this.#waiting.values()].map(({ answer }) => answer));
   }
 
   settle([id, reply, failure]: AnswerMessage): void {

@@ -11,7 +11,8 @@ import { type AnswerMessage, type CallMessage, LOADED, toFailure } from "./messa
 for (const signal of ["SIGINT", "SIGHUP"] as const) process.on(signal, () => {});
 
 function answer(message: AnswerMessage): void {
-  if (process.connected) process.send!(message);
+  // A parent that is gone gets no answer; "disconnect" below deals with that.
+  if (process.connected) process.send!(message, () => {});
 }
 
 function serve(provider: NativeProvider): void {

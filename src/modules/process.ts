@@ -14,14 +14,18 @@ import { Calls } from "./calls.ts";
 import { type AnswerMessage, compact, fromFailure, LOADED } from "./messages.ts";
 
 export interface ProcessModuleOptions extends NativeModuleOptions {
-  /** How long a call may take, in ms; 120 000 if not given. Waiting for a slot event or a person is not counted. */
+  /**
+   * How long a call may take, in ms, its turn after other calls of its session included; 120 000 if not given. Waiting for
+   * a slot event or a person is not limited.
+   */
   readonly timeoutMs?: number;
 }
 
 const DEFAULT_TIMEOUT_MS = 120_000;
 
-/** How long a child gets to finalise and end, in ms. */
-const END_MS = 2500;
+/** How long a child gets to finalise, and then to end, in ms. */
+const FINALISE_MS = 2000;
+const END_MS = 500;
 
 /** Calls run in libuv's pool of the child, which has nothing else to do there: so many at the same time. */
 const POOL = { UV_THREADPOOL_SIZE: "16" };
@@ -44,6 +48,8 @@ class Child {
         resolve();
       });
     });
+    // It could not be started, or a message could not be sent to it any more.
+    this.#process.on("error", (error) => this.kill(`the module's process cannot be reached: ${error.message}`));
     this.loaded = new Promise((resolve, reject) => {
       this.#process.on("message", (message: AnswerMessage) => {
         const [id, , failure] = message;
@@ -82,8 +88,10 @@ class Child {
     this.#process.kill("SIGKILL");
   }
 
-  /** Has it finalise and end, and ends it if it does not. */
+  /** Lets it end, and ends it if it does not. */
   async close(): Promise<void> {
+    // C_Finalize has ended what waited for an event; those answers may still be on their way.
+    await Promise.race([this.#calls.answered(), delay(END_MS, undefined, { ref: false })]);
     if (this.#process.connected) this.#process.disconnect();
     this.#process.ref();
     const isOver = await Promise.race([this.#ended.then(() => true), delay(END_MS, false, { ref: false })]);
@@ -124,6 +132,7 @@ class RemoteApplication implements Cryptoki {
   readonly #timeoutMs: number;
   #child: Child;
   #number: number;
+  #isInitialised = false;
 
   constructor(child: Child, start: () => Promise<Child>, timeoutMs: number) {
     this.#child = child;
@@ -140,7 +149,16 @@ class RemoteApplication implements Cryptoki {
       this.#child = await this.#start();
       this.#number = this.#child.application();
     }
-    return (await this.#child.call(this.#number, fn, args, this.#timeoutMs)) as Reply<F>;
+    const reply = (await this.#child.call(this.#number, fn, args, this.#timeoutMs)) as Reply<F>;
+    if (fn === "C_Initialize" || fn === "C_Finalize") this.#isInitialised = fn === "C_Initialize";
+    return reply;
+  }
+
+  /** Finalises, if there is something to finalise and it does not take too long. */
+  async close(): Promise<void> {
+    if (!this.#isInitialised || this.#child.gone !== undefined) return;
+    const finalised = this.call("C_Finalize", {}).catch(() => {}); // a module that fails here is ended anyway
+    await Promise.race([finalised, delay(FINALISE_MS, undefined, { ref: false })]);
   }
 }
 
@@ -155,6 +173,7 @@ function lost(fn: FunctionName, args: unknown, gone: string): CryptokiError {
 export function processModule(options: ProcessModuleOptions): Provider {
   const { timeoutMs = DEFAULT_TIMEOUT_MS } = options;
   const children = new Set<Child>();
+  const applications = new Set<RemoteApplication>();
   let current: Promise<Child> | undefined;
 
   async function launch(): Promise<Child> {
@@ -174,9 +193,13 @@ export function processModule(options: ProcessModuleOptions): Provider {
 
   return {
     async open() {
-      return new RemoteApplication(await living(), living, timeoutMs);
+      const application = new RemoteApplication(await living(), living, timeoutMs);
+      applications.add(application);
+      return application;
     },
     async close() {
+      await Promise.all([...applications].map((application) => application.close()));
+      applications.clear();
       await Promise.all([...children].map((child) => child.close()));
       children.clear();
     },

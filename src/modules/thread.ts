@@ -5,7 +5,7 @@
  */
 import type { Worker } from "node:worker_threads";
 import { CryptokiError } from "../cryptoki/errors.ts";
-import type { Args, Cryptoki, FunctionName, Reply } from "../cryptoki/port.ts";
+import type { Args, Cryptoki, FunctionName, Reply, Ulong } from "../cryptoki/port.ts";
 import { startThread } from "../host/entry.ts";
 import { applicationsOf, type NativeModuleOptions, type NativeProvider } from "../native/module/index.ts";
 import { Calls } from "./calls.ts";
@@ -14,7 +14,7 @@ import { type AnswerMessage, compact, fromFailure, LOADED } from "./messages.ts"
 /** How many calls of one module run at the same time; more wait for their turn. */
 const MOST_THREADS = 8;
 
-/** One Worker; it has at most one call at a time. */
+/** One Worker; it makes its calls one after the other. */
 class Thread {
   readonly calls = new Calls();
   readonly loaded: Promise<void>;
@@ -31,13 +31,18 @@ class Thread {
         const [id, , failure] = message;
         if (id !== LOADED) {
           this.calls.settle(message);
-          this.#worker.unref();
-          onIdle();
+          if (this.calls.size === 0) {
+            this.#worker.unref();
+            onIdle();
+          }
         } else if (failure === undefined) resolve();
         else fail(fromFailure(failure));
       });
       this.#worker.on("error", fail);
-      this.#worker.on("exit", onEnd);
+      this.#worker.on("exit", () => {
+        onEnd();
+        fail(new Error("the module's thread ended"));
+      });
     });
     // Only the first one's is waited for; the others' calls fail with it.
     this.loaded.catch(() => {});
@@ -66,6 +71,11 @@ class ThreadPool implements Cryptoki {
   readonly #path: string;
   readonly #threads = new Set<Thread>();
   readonly #queue: ((thread: Thread) => void)[] = [];
+  /**
+   * Where an encryption goes on: the memory that the module may write an initialisation vector to (see
+   * native/module/kept.ts) is known to the Worker that began it.
+   */
+  readonly #begun = new Map<Ulong, Thread>();
 
   constructor(path: string) {
     this.#path = path;
@@ -82,11 +92,29 @@ class ThreadPool implements Cryptoki {
   }
 
   call<F extends FunctionName>(fn: F, args: Args<F>): Promise<Reply<F>> {
-    const thread = this.#idle() ?? (this.#threads.size < MOST_THREADS ? this.#add() : undefined);
-    if (thread !== undefined) return thread.call(fn, args) as Promise<Reply<F>>;
+    const { session } = args as { session?: Ulong };
+    const thread = this.#bound(fn, session) ?? this.#idle() ?? this.#another();
+    if (thread !== undefined) return this.#run(thread, fn, args);
     return new Promise((resolve) => {
-      this.#queue.push((free) => resolve(free.call(fn, args) as Promise<Reply<F>>));
+      this.#queue.push((free) => resolve(this.#run(free, fn, args)));
     });
+  }
+
+  #run<F extends FunctionName>(thread: Thread, fn: F, args: Args<F>): Promise<Reply<F>> {
+    if (fn === "C_EncryptInit") this.#begun.set((args as Args<"C_EncryptInit">).session, thread);
+    else if (fn === "C_CloseSession") this.#begun.delete((args as Args<"C_CloseSession">).session);
+    else if (fn === "C_CloseAllSessions" || fn === "C_Finalize") this.#begun.clear();
+    return thread.call(fn, args) as Promise<Reply<F>>;
+  }
+
+  /** The thread that has to make this call, even if it is busy. */
+  #bound(fn: FunctionName, session: Ulong | undefined): Thread | undefined {
+    if (session === undefined || !(fn === "C_CloseSession" || fn.startsWith("C_Encrypt"))) return undefined;
+    return this.#begun.get(session);
+  }
+
+  #another(): Thread | undefined {
+    return this.#threads.size < MOST_THREADS ? this.#add() : undefined;
   }
 
   #idle(): Thread | undefined {

@@ -23,7 +23,7 @@ import { CKK, CKO, CKU } from "../../src/spec/objects.ts";
 import { CKR, type ReturnName, returnName } from "../../src/spec/returns.ts";
 
 /** Behaviour of the standard that a module may declare not to have. */
-export type Behaviour =
+type Behaviour =
   | "session objects"
   | "importing a secret key"
   | "copying an object"
@@ -55,7 +55,8 @@ export type Behaviour =
   | "what may not leave is not wrapped"
   | "data objects"
   | "destroyed objects are invalid"
-  | "the curve P-521";
+  | "the curve P-521"
+  | "attributes have the standard's kinds";
 
 export type Ability = MechanismName | FunctionName | Behaviour;
 
@@ -101,9 +102,14 @@ export function mechanism(name: MechanismName, parameter?: ParameterValue): Mech
   return { type: CKM[name][0], ...(parameter === undefined ? {} : { parameter }) };
 }
 
+/** A Buffer is as good as any Uint8Array, but not equal to one for the test runner. */
+function plain<T>(value: T): T | Uint8Array {
+  return value instanceof Uint8Array ? new Uint8Array(value) : value;
+}
+
 export function bytesOf({ output }: { readonly output: Output }): Uint8Array {
   expect(output).toHaveProperty("bytes");
-  return (output as { bytes: Uint8Array }).bytes;
+  return new Uint8Array((output as { bytes: Uint8Array }).bytes);
 }
 
 /** The return value of a call that fails: `"CKR_PIN_INCORRECT"`; CKR_OK if it does not. */
@@ -244,7 +250,9 @@ export class Kit {
     const requests = names.map((name) => ({ type: CKA[name][0] }));
     const { values } = await this.call("C_GetAttributeValue", { session, object, requests });
     return Object.fromEntries(
-      names.flatMap((name, i) => (values.values[i]!.value === undefined ? [] : [[name, values.values[i]!.value]])),
+      names.flatMap((name, i) =>
+        values.values[i]!.value === undefined ? [] : [[name, plain(values.values[i]!.value)]],
+      ),
     ) as Record<N, AttributeValue>;
   }
 

@@ -19,7 +19,7 @@ import { wrapping } from "./wrapping.ts";
 export type Can = (needs: readonly Ability[], name: string, run: (kit: Kit) => Promise<void>) => void;
 
 /** The chapters of the suite. */
-export const CHAPTERS = {
+const CHAPTERS = {
   information,
   sessions,
   objects,

@@ -11,7 +11,7 @@ function program(path: string, placement: string, block: string): string {
     import { openProvider } from "${new URL("modules/index.js", dist)}";
     import { exitOnSignals } from "${new URL("host/exit.js", dist)}";
     exitOnSignals();
-    const provider = openProvider({ module: ${JSON.stringify(path)}, placement: "${placement}" });
+    const provider = openProvider({ module: ${JSON.stringify(path)}, placement: "${placement}", environment: { ODD_STUBBORN: "1" } });
     const p11 = await provider.open();
     await p11.call("C_Initialize", { args: {} });
     const { session } = await p11.call("C_OpenSession", { slot: 7, flags: 4 });
@@ -21,12 +21,14 @@ function program(path: string, placement: string, block: string): string {
 }
 
 const WAIT = `p11.call("C_WaitForSlotEvent", { flags: 0 })`;
+const FOREVER = "new Promise(() => setInterval(() => {}, 1000))";
 const HANG = `p11.call("C_GenerateRandom", { session, length: 1 })`;
 
-function said(child: ChildProcess, text: string): Promise<void> {
+/** A text on a program's standard output, or on its standard error, where its child process writes. */
+function said(child: ChildProcess, text: string, on: "stdout" | "stderr" = "stdout"): Promise<void> {
   return new Promise((resolve, reject) => {
-    child.stdout!.on("data", (chunk) => String(chunk).includes(text) && resolve());
-    child.stdout!.once("end", () => reject(new Error(`it ended without saying ${text}`)));
+    child[on]!.on("data", (chunk) => String(chunk).includes(text) && resolve());
+    child[on]!.once("end", () => reject(new Error(`it ended without saying ${text}`)));
   });
 }
 
@@ -43,8 +45,7 @@ describe.skipIf(!hasCompiler)("Ctrl-C", () => {
 
   function run(placement: string, block: string): ChildProcess {
     return spawn(process.execPath, ["--input-type=module", "-e", program(module.path, placement, block)], {
-      stdio: ["ignore", "pipe", "inherit"],
-      env: { ...process.env, ODD_STUBBORN: "1" },
+      stdio: ["ignore", "pipe", "pipe"],
     });
   }
 
@@ -75,7 +76,7 @@ describe.skipIf(!hasCompiler)("Ctrl-C", () => {
   });
 
   test("an idle module is finalised, and the program ends without waiting", async () => {
-    const child = run("direct", "new Promise(() => setInterval(() => {}, 1000))");
+    const child = run("direct", FOREVER);
     await said(child, "blocking");
     const started = Date.now();
     const finalised = said(child, "finalised");
@@ -83,6 +84,14 @@ describe.skipIf(!hasCompiler)("Ctrl-C", () => {
     await finalised;
     expect(await ended(child)).toBe(143);
     expect(Date.now() - started).toBeLessThan(1500);
+  });
+
+  test("a module's process finalises when its parent is killed", async () => {
+    const child = run("process", FOREVER);
+    await said(child, "blocking");
+    const finalised = said(child, "finalised", "stderr");
+    child.kill("SIGKILL");
+    await finalised;
   });
 
   test.each(["thread", "process"])("%s: a program with nothing left to do ends by itself", async (placement) => {

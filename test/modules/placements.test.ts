@@ -56,6 +56,10 @@ describe.skipIf(!hasCompiler)("placements", () => {
       expect(await p11.call("C_EncryptInit", { session, mechanism, key: 1 })).toEqual({
         parameter: { ...parameter, iv: new Uint8Array(12).fill(0xab) },
       });
+      await p11.call("C_GetSlotList", { tokenPresent: true });
+      expect(await p11.call("C_EncryptUpdate", { session, data: utf8("x"), room: 16 })).toMatchObject({
+        parameter: { iv: new Uint8Array(12).fill(0xcd) },
+      });
       const requests = [{ type: CKA.CKA_CHECK_VALUE[0] }, { type: CKA.CKA_SENSITIVE[0], room: null }];
       expect((await p11.call("C_GetAttributeValue", { session, object: 1, requests })).values).toEqual({
         rv: 0,
@@ -68,8 +72,8 @@ describe.skipIf(!hasCompiler)("placements", () => {
 
     test("an error keeps its function, return value and detail", async () => {
       const { p11, session } = await initialised(open({ placement }));
-      const error = await failure(p11.call("C_Encrypt", { session, data: utf8("x"), room: 16 }));
-      expect(error.function).toBe("C_Encrypt");
+      const error = await failure(p11.call("C_Digest", { session, data: utf8("x"), room: 16 }));
+      expect(error.function).toBe("C_Digest");
       expect(error.is("CKR_GENERAL_ERROR")).toBe(true);
       expect(error.detail).toBe("the module says 17 bytes where 16 were offered");
       const absent = await failure(p11.call("C_Logout", { session }));
@@ -94,9 +98,9 @@ describe.skipIf(!hasCompiler)("placements", () => {
     test("many calls at once are all answered", async () => {
       const { p11 } = await initialised(open({ placement }));
       const answers = await Promise.all(
-        Array.from({ length: 200 }, () => p11.call("C_GetSlotList", { tokenPresent: true })),
+        Array.from({ length: 600 }, () => p11.call("C_GetSlotList", { tokenPresent: true })),
       );
-      expect(answers).toEqual(Array.from({ length: 200 }, () => ({ slots: [7] })));
+      expect(answers).toEqual(Array.from({ length: 600 }, () => ({ slots: [7] })));
     });
 
     test("a library that is no module is the same error as here", async () => {
@@ -162,6 +166,26 @@ describe.skipIf(!hasCompiler)("placements", () => {
       await new Promise((resolve) => setTimeout(resolve, 500));
       await p11.call("C_Finalize", {});
       expect((await waiting).is("CKR_CRYPTOKI_NOT_INITIALIZED")).toBe(true);
+    });
+
+    test("closing ends what waits for an event by finalising", async () => {
+      const provider = open({ placement: "process" });
+      const { p11 } = await initialised(provider);
+      const waiting = failure(p11.call("C_WaitForSlotEvent", { flags: 0 }));
+      await p11.call("C_GetSlotList", { tokenPresent: true });
+      await provider.close();
+      expect((await waiting).is("CKR_CRYPTOKI_NOT_INITIALIZED")).toBe(true);
+    });
+
+    test("calls made right after a crash are errors, and nothing else breaks", async () => {
+      const { p11, session } = await initialised(open({ placement: "process" }));
+      const crash = p11.call("C_SeedRandom", { session, seed: utf8("x") });
+      const others = Array.from({ length: 20 }, () => p11.call("C_GetSlotList", { tokenPresent: true }));
+      const ends = await Promise.allSettled([crash, ...others]);
+      expect(ends[0]!.status).toBe("rejected");
+      for (const end of ends) {
+        if (end.status === "rejected") expect(end.reason).toBeInstanceOf(CryptokiError);
+      }
     });
 
     test("closing ends a module that hangs", async () => {

@@ -10,7 +10,8 @@
  *   C_WaitForSlotEvent   returns when C_Finalize was called, or never with ODD_STUBBORN in the environment
  *   C_Finalize           says so on standard output, with ODD_STUBBORN
  *   C_EncryptInit        writes an initialisation vector of its own into CK_GCM_PARAMS
- *   C_Encrypt            says that it wrote more than there was room for
+ *   C_EncryptUpdate      writes another one there
+ *   C_Digest             says that it wrote more than there was room for
  *   C_EncryptMessage     changes its parameter
  *   C_GetAttributeValue  CK_ULONGs of 4 and 2 bytes, an empty CK_BBOOL and one of 8 bytes, all ones
  *   C_EncapsulateKey     (3.2) a ciphertext of 5 bytes, and key 77
@@ -132,12 +133,21 @@ static ulong wait_for_slot_event(ulong flags, ulong *slot, void *unused) {
   return NOT_INITIALIZED;
 }
 
+static gcm *begun;
+
 static ulong encrypt_init(ulong session, mechanism *m, ulong key) {
-  if (m->length == sizeof(gcm)) memset(((gcm *)m->parameter)->iv, 0xab, ((gcm *)m->parameter)->iv_length);
+  begun = m->length == sizeof(gcm) ? m->parameter : NULL;
+  if (begun) memset(begun->iv, 0xab, begun->iv_length);
   return OK;
 }
 
-static ulong encrypt(ulong session, byte *in, ulong length, byte *out, ulong *out_length) {
+static ulong encrypt_update(ulong session, byte *in, ulong length, byte *out, ulong *out_length) {
+  if (begun) memset(begun->iv, 0xcd, begun->iv_length);
+  *out_length = 0;
+  return OK;
+}
+
+static ulong digest(ulong session, byte *in, ulong length, byte *out, ulong *out_length) {
   *out_length += 1;
   return OK;
 }
@@ -160,8 +170,8 @@ static ulong encapsulate(ulong session, mechanism *m, ulong key, attribute *t, u
 
 static struct { byte major, minor; void *f[104]; } list = { 3, 2, {
   [0] = initialize, [1] = finalize, [2] = get_info, [4] = get_slot_list, [6] = get_token_info, [12] = open_session,
-  [13] = one, [14] = one, [15] = get_session_info, [24] = get_attribute_value, [29] = encrypt_init, [30] = encrypt,
-  [37] = digest_init, [63] = seed_crashes, [64] = random_hangs, [67] = wait_for_slot_event, [73] = encrypt_message,
+  [13] = one, [14] = one, [15] = get_session_info, [24] = get_attribute_value, [29] = encrypt_init, [31] = encrypt_update,
+  [37] = digest_init, [38] = digest, [63] = seed_crashes, [64] = random_hangs, [67] = wait_for_slot_event, [73] = encrypt_message,
   [92] = encapsulate } };
 
 ulong C_GetFunctionList(void **out) {

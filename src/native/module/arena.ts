@@ -34,10 +34,14 @@ export class Arena {
     this.#used = fixed;
   }
 
-  /** Takes `size` bytes at an offset that suits every type. The caller made sure that there is room (see {@link spaceFor}). */
+  /**
+   * Takes `size` bytes at an offset that suits every type. The caller made sure that there is room (see {@link spaceFor});
+   * if it did not, that is an error here and not a write of C into somebody else's memory.
+   */
   take(size: number): number {
     const at = this.#used;
     this.#used = at + spaceFor(size);
+    if (this.#used > this.capacity) throw new RangeError(`${this.#used} bytes in an arena of ${this.capacity}`);
     return at;
   }
 

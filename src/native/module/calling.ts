@@ -21,6 +21,8 @@ export interface Calling {
   invoke(cFunction: CFunction, argv: readonly Ulong[]): Awaitable<number>;
   /** An arena of at least that many bytes, to be used until the call's outputs are read. */
   arena(space: number): Arena;
+  /** Whether the arena stays as it is after the call. */
+  readonly keepsArena?: boolean;
 }
 
 /** Enough for nearly every call; a larger one gets an arena of its own. */
@@ -38,14 +40,30 @@ export const now: Calling = {
   },
 };
 
+/** How many calls koffi gets at a time; it refuses more than 256, and libuv's pool runs a few of them at once anyway. */
+const MOST_AT_ONCE = 64;
+
+let atOnce = 0;
+const waiting: (() => void)[] = [];
+
 /** Calls on a thread of libuv's pool; the event loop goes on meanwhile. The arena lives in the caller's closure. */
 export const later: Calling = {
-  invoke: (cFunction, argv) =>
-    new Promise((resolve, reject) => {
-      cFunction.async(...argv, (error: unknown, rv: Ulong) => {
-        if (error !== null && error !== undefined) reject(error as Error);
-        else resolve(Number(rv));
-      });
-    }),
+  invoke(cFunction, argv) {
+    // The plan's own array is written anew by its next call.
+    const args = [...argv];
+    return new Promise((resolve, reject) => {
+      const start = () => {
+        atOnce++;
+        cFunction.async(...args, (error: unknown, rv: Ulong) => {
+          atOnce--;
+          waiting.shift()?.();
+          if (error !== null && error !== undefined) reject(error as Error);
+          else resolve(Number(rv));
+        });
+      };
+      if (atOnce < MOST_AT_ONCE) start();
+      else waiting.push(start);
+    });
+  },
   arena: (space) => new Arena(space),
 };

@@ -8,7 +8,7 @@ import { basename, isAbsolute, join } from "node:path";
 const SUFFIX: Readonly<Partial<Record<NodeJS.Platform, string>>> = { darwin: ".dylib", win32: ".dll" };
 
 /** What a library's name ends with here: `.so`, `.dylib`, `.dll`. */
-export const LIBRARY_SUFFIX: string = SUFFIX[process.platform] ?? ".so";
+const LIBRARY_SUFFIX: string = SUFFIX[process.platform] ?? ".so";
 
 /** Modules by the beginning of their file name; a version may follow the suffix. */
 const KNOWN = [
@@ -72,7 +72,8 @@ export function installedModules(): string[] {
   const found = folders().flatMap((folder) =>
     entries(folder)
       .filter(isKnown)
-      .map((file) => join(folder, file)),
+      .map((file) => join(folder, file))
+      .filter((path) => existsSync(path)),
   );
   const byRealPath = new Map<string, string>();
   for (const path of [...found, ...registered()]) {

@@ -75,8 +75,9 @@ export function applicationsOf(options: NativeModuleOptions, start: () => Awaita
     async close() {
       for (const application of applications) {
         if (application.isInitialised) await application.call("C_Finalize", {});
+        // One that is still inside C, waiting for an event, goes on counting as busy.
+        if (!application.isBusy) applications.delete(application);
       }
-      applications.clear();
     },
     isBusy: () => [...applications].some((application) => application.isBusy),
   };

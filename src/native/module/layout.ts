@@ -17,13 +17,8 @@ export const POINTER: number = koffi.sizeof("void *");
 const PACKED = process.platform === "win32";
 
 /** The next offset at which something of this alignment may lie. */
-export function align(offset: number, alignment: number): number {
+function align(offset: number, alignment: number): number {
   return PACKED ? offset : Math.ceil(offset / alignment) * alignment;
-}
-
-/** One field: its offset, once {@link layOut} placed it. */
-export interface Placed {
-  readonly offset: number;
 }
 
 /** The offsets of fields `[size, alignment]` one after the other, and the size of the whole. */

@@ -6,8 +6,9 @@
  */
 import { existsSync, statSync } from "node:fs";
 import koffi, { type LibraryHandle, type TypeObject } from "koffi";
+import { after } from "../../cryptoki/awaitable.ts";
 import { CryptokiError } from "../../cryptoki/errors.ts";
-import type { Args, Awaitable, FunctionName, Reply, Version } from "../../cryptoki/port.ts";
+import type { Args, Awaitable, FunctionName, Reply, Ulong, Version } from "../../cryptoki/port.ts";
 import { FUNCTIONS, type FunctionRow } from "../../spec/functions.ts";
 import { CKR } from "../../spec/returns.ts";
 import { Arena, peek } from "./arena.ts";
@@ -15,6 +16,7 @@ import type { Calling, CFunction, CType, Values } from "./calling.ts";
 import { findLibrary } from "./discovery.ts";
 import { elfFault } from "./elf.ts";
 import { ModuleError } from "./errors.ts";
+import { KeptParameters } from "./kept.ts";
 import { functionOffset, INTERFACE, POINTER } from "./layout.ts";
 import { PLANS } from "./plans.ts";
 
@@ -69,12 +71,34 @@ export function loadLibrary(path: string): Library {
     const address = isIn(row, list.version) ? pointerAt(list.address + functionOffset(row.index)) : 0;
     if (address !== 0) functions.set(fn, koffi.decode(BigInt(address), prototype(PLANS[fn].types)) as CFunction);
   }
+  const kept = new KeptParameters();
   return {
     version: list.version,
     call<F extends FunctionName>(calling: Calling, fn: F, args: Args<F>): Awaitable<Reply<F>> {
       const cFunction = functions.get(fn);
       if (cFunction === undefined) throw new CryptokiError(fn, "CKR_FUNCTION_NOT_SUPPORTED", `module ${path}`);
-      return PLANS[fn].run(calling, cFunction, args as Values) as Awaitable<Reply<F>>;
+      const values = args as Values;
+      const run = (how: Calling) => PLANS[fn].run(how, cFunction, values);
+      switch (fn) {
+        case "C_EncryptInit":
+          return kept.begin(calling, values, run) as Awaitable<Reply<F>>;
+        case "C_Encrypt":
+        case "C_EncryptUpdate":
+        case "C_EncryptFinal":
+          return kept.proceed(calling, values, run) as Awaitable<Reply<F>>;
+        case "C_CloseSession":
+        case "C_CloseAllSessions":
+        case "C_Finalize":
+          return after(
+            () => run(calling),
+            (reply) => {
+              kept.forget(values.session as Ulong | undefined);
+              return reply;
+            },
+          ) as Awaitable<Reply<F>>;
+        default:
+          return PLANS[fn].run(calling, cFunction, values) as Awaitable<Reply<F>>;
+      }
     },
   };
 }

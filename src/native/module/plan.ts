@@ -76,14 +76,14 @@ export class PlanBuilder {
     const fixed = this.#fixed;
     const sized = steps.filter((step) => step.space !== undefined);
 
-    function finish(arena: Arena, values: Values, rv: number): AnyReply {
+    function finish(calling: Calling, arena: Arena, values: Values, rv: number): AnyReply {
       try {
         if (rv !== OK && !(hasRoom && rv === TOO_SMALL)) throw new CryptokiError(fn, rv, describeCall(fn, values));
         const reply: AnyReply = {};
         for (const read of reads) read(arena, reply, values, rv === OK);
         return reply;
       } finally {
-        arena.wipe(fixed);
+        if (!calling.keepsArena) arena.wipe(fixed);
       }
     }
 
@@ -96,7 +96,9 @@ export class PlanBuilder {
         arena.begin(fixed);
         for (const { name, write } of steps) write(arena, argv, values[name] as never);
         const rv = calling.invoke(cFunction, argv);
-        return typeof rv === "number" ? finish(arena, values, rv) : rv.then((code) => finish(arena, values, code));
+        return typeof rv === "number"
+          ? finish(calling, arena, values, rv)
+          : rv.then((code) => finish(calling, arena, values, code));
       },
     };
   }
