@@ -40,7 +40,7 @@ export class NotConfirmedError extends KeywrightError {
   override readonly code = "ERR_NOT_CONFIRMED";
 
   constructor(what: string) {
-    super(`${what} needs a confirmation`, { hints: ["run it in a terminal, or add --yes"] });
+    super(`not confirmed: ${what}`, { hints: ["run it in a terminal, or add --yes"] });
   }
 }
 

@@ -107,7 +107,8 @@ export class Module {
   }
 
   /**
-   * The one token that matches; never "the first".
+   * The one token that matches; never "the first". Where nothing is asked for, tokens that were never initialised do not
+   * count: many modules always show one.
    * @throws TokenNotFoundError when none or several match, listing them
    */
   async token(wanted: TokenMatch | Pkcs11Uri): Promise<Token> {
@@ -117,7 +118,12 @@ export class Module {
       "library-manufacturer" in match.path || "library-version" in match.path || "library-description" in match.path
         ? await this.info()
         : undefined;
-    const candidates = tokens.filter((token) => matchesToken(match, { slot: token.slot, token: token.info, info }));
+    const isNamed = Object.keys(tokenPart(match)).length > 0;
+    const candidates = tokens.filter(
+      (token) =>
+        matchesToken(match, { slot: token.slot, token: token.info, info }) &&
+        (isNamed || token.has("CKF_TOKEN_INITIALIZED")),
+    );
     if (candidates.length !== 1) {
       const uris = (list: Token[]) => list.map((token) => formatUri(tokenUri(token.info)));
       throw new TokenNotFoundError(formatUri({ path: tokenPart(match), query: {} }), uris(candidates), uris(tokens));

@@ -178,5 +178,7 @@ export function pinSourceFromUri(value: string): PinSource {
       hints: ['declare it instead: pin: { command: ["/path/to/program", "argument"] }'],
     });
   }
-  return { file: value.startsWith("file:") ? decodeURIComponent(new URL(value).pathname) : value };
+  if (!value.startsWith("file:")) return { file: value };
+  const rest = value.slice("file:".length);
+  return { file: decodeURIComponent(rest.startsWith("//") ? new URL(value).pathname : rest) };
 }

@@ -83,7 +83,7 @@ async function readPlan(file: string): Promise<Plan> {
 async function confirm(plan: Plan, input: Input<typeof spec>, io: Io): Promise<boolean> {
   if (!input.json) io.out(planView.human(plan, io.style));
   if (input.yes) return true;
-  if (!io.interactive) throw new NotConfirmedError("apply");
+  if (!io.interactive) throw new NotConfirmedError("apply changes tokens");
   return io.confirm("\nDo this?");
 }
 
