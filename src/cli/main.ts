@@ -5,7 +5,7 @@
  * @module
  */
 import { parseArgs } from "node:util";
-import { exit } from "../host/exit.ts";
+import { exit, exitOnSignals } from "../host/exit.ts";
 import { COMMON, type CommandFile, EXIT, type ExitCode, type Options } from "./command.ts";
 import { exitCodeOf, tellError, UsageError } from "./errors.ts";
 import { commandHelp, overview, VERSION } from "./help.ts";
@@ -85,4 +85,5 @@ function lower(text: string): string {
   return text.charAt(0).toLowerCase() + text.slice(1);
 }
 
+exitOnSignals();
 await exit(await main(process.argv.slice(2)));
