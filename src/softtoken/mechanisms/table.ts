@@ -12,6 +12,7 @@ import { digestMechanisms } from "./digest.ts";
 import { ecdsaMechanisms } from "./ecdsa.ts";
 import { eddsaMechanisms } from "./eddsa.ts";
 import { hmacMechanisms } from "./hmac.ts";
+import { pqcMechanisms } from "./pqc.ts";
 import { rsaMechanisms } from "./rsa.ts";
 import { rsaAesMechanisms } from "./rsa-aes.ts";
 
@@ -24,6 +25,7 @@ const FAMILIES: readonly Definitions[] = [
   digestMechanisms,
   hmacMechanisms,
   derivationMechanisms,
+  pqcMechanisms,
 ];
 
 const table: ReadonlyMap<number, Definition> = new Map(FAMILIES.flat());
