@@ -7,12 +7,15 @@ import { CryptokiError } from "../cryptoki/errors.ts";
 import { fromHandlers } from "../cryptoki/handlers.ts";
 import type { Args, Awaitable, Cryptoki, FunctionName, Handlers, Reply } from "../cryptoki/port.ts";
 import { small } from "../cryptoki/ulong.ts";
-import { CALL_FLAGS, hasFlag } from "../spec/flags.ts";
+import { CALL_FLAGS, hasFlag, MECHANISM_FLAGS } from "../spec/flags.ts";
 import type { Application } from "./application.ts";
 import { generateKey, generateKeyPair } from "./keys/generate.ts";
+import * as transfer from "./keys/transfer.ts";
 import * as objects from "./objects/handlers.ts";
+import * as ciphering from "./operations/ciphering.ts";
 import * as digesting from "./operations/digesting.ts";
 import * as signing from "./operations/signing.ts";
+import type { OperationKind } from "./operations/state.ts";
 import { Refusal, refuse } from "./refusal.ts";
 import * as sessions from "./sessions.ts";
 import * as slots from "./slots.ts";
@@ -77,8 +80,26 @@ const INSIDE: Inside = {
   C_VerifyFinal: signing.verifyFinal,
   C_VerifyRecoverInit: (app, args) => signing.init(app, "verifyRecover", args),
   C_VerifyRecover: signing.verifyRecover,
+  C_EncryptInit: (app, args) => ciphering.init(app, "encrypt", args),
+  C_Encrypt: (app, args) => ciphering.whole(app, "encrypt", args),
+  C_EncryptUpdate: (app, args) => ciphering.update(app, "encrypt", args),
+  C_EncryptFinal: (app, args) => ciphering.final(app, "encrypt", args),
+  C_DecryptInit: (app, args) => ciphering.init(app, "decrypt", args),
+  C_Decrypt: (app, args) => ciphering.whole(app, "decrypt", args),
+  C_DecryptUpdate: (app, args) => ciphering.update(app, "decrypt", args),
+  C_DecryptFinal: (app, args) => ciphering.final(app, "decrypt", args),
+  C_DigestEncryptUpdate: ciphering.digestEncrypt,
+  C_DecryptDigestUpdate: ciphering.decryptDigest,
+  C_SignEncryptUpdate: ciphering.signEncrypt,
+  C_DecryptVerifyUpdate: ciphering.decryptVerify,
+  C_SessionCancel: sessionCancel,
   C_GenerateKey: generateKey,
   C_GenerateKeyPair: generateKeyPair,
+  C_WrapKey: transfer.wrapKey,
+  C_UnwrapKey: transfer.unwrapKey,
+  C_DeriveKey: transfer.deriveKey,
+  C_EncapsulateKey: transfer.encapsulateKey,
+  C_DecapsulateKey: transfer.decapsulateKey,
   C_SeedRandom(app, args) {
     app.session(args.session);
     return refuse("CKR_RANDOM_SEED_NOT_SUPPORTED");
@@ -91,6 +112,25 @@ const INSIDE: Inside = {
   C_GetFunctionStatus: notParallel,
   C_CancelFunction: notParallel,
 };
+
+/** 3.0, 5.6.10: the operations that the flags name, in the bits of CK_MECHANISM_INFO. */
+const CANCELLED_BY: readonly (readonly [bit: number, kind: OperationKind])[] = [
+  [MECHANISM_FLAGS.CKF_FIND_OBJECTS[0], "find"],
+  [MECHANISM_FLAGS.CKF_ENCRYPT[0], "encrypt"],
+  [MECHANISM_FLAGS.CKF_DECRYPT[0], "decrypt"],
+  [MECHANISM_FLAGS.CKF_DIGEST[0], "digest"],
+  [MECHANISM_FLAGS.CKF_SIGN[0], "sign"],
+  [MECHANISM_FLAGS.CKF_SIGN_RECOVER[0], "signRecover"],
+  [MECHANISM_FLAGS.CKF_VERIFY[0], "verify"],
+  [MECHANISM_FLAGS.CKF_VERIFY_RECOVER[0], "verifyRecover"],
+];
+
+function sessionCancel(app: Application, args: Args<"C_SessionCancel">): Reply<"C_SessionCancel"> {
+  const { operations } = app.session(args.session);
+  const flags = small(args.flags);
+  for (const [bit, kind] of CANCELLED_BY) if (hasFlag(flags, bit)) operations.end(kind);
+  return {};
+}
 
 function unsaveable(app: Application, args: { readonly session: number | bigint }): never {
   app.session(args.session);

@@ -2,7 +2,7 @@
  * Processes that write to one store, and are killed while they do: what was acknowledged must be there.
  */
 import { type ChildProcess, spawn } from "node:child_process";
-import { mkdirSync } from "node:fs";
+import { mkdirSync, rmSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { createInterface } from "node:readline";
 import { DatabaseSync } from "@photostructure/sqlite";
@@ -63,7 +63,7 @@ export async function runWriters(options: {
         else done();
       });
     });
-  await Promise.all(Array.from({ length: options.writers }, start));
+  await Promise.all(Array.from({ length: options.writers }, start)).finally(() => rmSync(script));
   if (options.kills > 0 && killed < options.kills) throw new Error(`${killed} of ${options.kills} were killed`);
 
   const session = await openSession(app, slot);

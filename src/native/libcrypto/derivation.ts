@@ -36,18 +36,24 @@ export class Cmac {
   }
 }
 
-/** `X963KDF` is ANSI X9.63's, `SSKDF` the one-step function of SP 800-56C with a hash. */
-export type Kdf = "X963KDF" | "SSKDF";
+/** `X963KDF` is ANSI X9.63's, `SSKDF` the one-step function of SP 800-56C, `HKDF` RFC 5869. */
+export type Kdf = "X963KDF" | "SSKDF" | "HKDF";
 const fetched = new Map<Kdf, Pointer>();
 
+export interface Derivation {
+  /** OpenSSL's name of the hash. */
+  readonly digest: string;
+  readonly secret: Uint8Array;
+  readonly info: Uint8Array;
+  readonly salt?: Uint8Array;
+  /** Which part of HKDF; both by default. */
+  readonly part?: "extract" | "expand";
+}
+
+const HKDF_MODE = { extract: 1, expand: 2 } as const;
+
 /** Derives a key from a shared secret. @throws LibcryptoError */
-export function deriveKey(
-  kdf: Kdf,
-  digest: string,
-  secret: Uint8Array,
-  info: Uint8Array,
-  keyLength: number,
-): Uint8Array {
+export function deriveKey(kdf: Kdf, given: Derivation, keyLength: number): Uint8Array {
   let type = fetched.get(kdf);
   if (type === undefined) {
     type = pointer("EVP_KDF_fetch", null, kdf, null);
@@ -55,7 +61,14 @@ export function deriveKey(
   }
   const ctx = pointer("EVP_KDF_CTX_new", type);
   const key = new Uint8Array(keyLength);
-  const set = params({ digest, key: secret, info: info.length === 0 ? undefined : info });
+  const some = (bytes: Uint8Array | undefined) => (bytes === undefined || bytes.length === 0 ? undefined : bytes);
+  const set = params({
+    mode: given.part && HKDF_MODE[given.part],
+    digest: given.digest,
+    key: given.secret,
+    salt: some(given.salt),
+    info: some(given.info),
+  });
   try {
     must("EVP_KDF_derive", ctx, key, keyLength, set);
     return key;

@@ -56,6 +56,14 @@ export interface Definition {
     readonly keyType: number;
     make(publicTemplate: Values, privateTemplate: Values): Awaitable<PairParts>;
   };
+  /** Wraps private keys, as PrivateKeyInfo, and not only secret ones. */
+  readonly wrapsPrivateKeys?: boolean;
+  /** What is unwrapped may end in zeroes that are not part of the key. */
+  readonly isZeroPadded?: boolean;
+  /** A derived key is as sensitive and as little extractable as those it is made of. */
+  readonly inheritsSecrecy?: boolean;
+  /** Derives a data object instead of a key. */
+  readonly derivesData?: boolean;
   readonly wrap?: (key: TokenObject, mechanism: Mechanism, plain: Uint8Array) => Uint8Array;
   readonly unwrap?: (key: TokenObject, mechanism: Mechanism, wrapped: Uint8Array) => Uint8Array;
   readonly derive?: (base: TokenObject, mechanism: Mechanism, request: DeriveRequest) => Derived;

@@ -5,13 +5,28 @@
 import type { Structure } from "../../cryptoki/port.ts";
 import { MECHANISM_FLAGS } from "../../spec/flags.ts";
 import { refuse } from "../refusal.ts";
+import { aesMechanisms } from "./aes.ts";
 import type { Definition, Definitions } from "./definition.ts";
+import { derivationMechanisms } from "./derivation.ts";
 import { digestMechanisms } from "./digest.ts";
 import { ecdsaMechanisms } from "./ecdsa.ts";
 import { eddsaMechanisms } from "./eddsa.ts";
+import { hmacMechanisms } from "./hmac.ts";
+import { pqcMechanisms } from "./pqc.ts";
 import { rsaMechanisms } from "./rsa.ts";
+import { rsaAesMechanisms } from "./rsa-aes.ts";
 
-const FAMILIES: readonly Definitions[] = [rsaMechanisms, ecdsaMechanisms, eddsaMechanisms, digestMechanisms];
+const FAMILIES: readonly Definitions[] = [
+  rsaMechanisms,
+  rsaAesMechanisms,
+  ecdsaMechanisms,
+  eddsaMechanisms,
+  aesMechanisms,
+  digestMechanisms,
+  hmacMechanisms,
+  derivationMechanisms,
+  pqcMechanisms,
+];
 
 const table: ReadonlyMap<number, Definition> = new Map(FAMILIES.flat());
 

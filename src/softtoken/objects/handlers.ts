@@ -140,7 +140,8 @@ function readAttributes(object: TokenObject, requests: readonly AttributeRequest
       return { type };
     }
     const reply = intoRequest(request, value);
-    if (!reply.fits) rv = CKR.CKR_BUFFER_TOO_SMALL[0];
+    // What cannot be read at all says more than what is read with more room.
+    if (!reply.fits && rv === CKR.CKR_OK[0]) rv = CKR.CKR_BUFFER_TOO_SMALL[0];
     return reply.reply;
   });
   return { rv, values };

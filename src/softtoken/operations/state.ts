@@ -197,7 +197,7 @@ export function streamOf<K extends keyof Streams>(active: Active<K>): Streams[K]
 /** The output, or how much room it takes. The result of `work` is only asked for when it will fit. */
 export function intoRoom(room: number | null, bound: number, work: () => Uint8Array): Output {
   if (room === null) return { needed: bound };
-  if (room >= bound) return { bytes: work() };
+  if (room >= bound) return { bytes: plain(work()) };
   return { needed: bound };
 }
 
@@ -205,5 +205,10 @@ export function intoRoom(room: number | null, bound: number, work: () => Uint8Ar
 export function intoRoomExactly(room: number | null, bound: number, work: () => Uint8Array): Output {
   if (room === null) return { needed: bound };
   const bytes = work();
-  return bytes.length <= room ? { bytes } : { needed: bytes.length };
+  return bytes.length <= room ? { bytes: plain(bytes) } : { needed: bytes.length };
+}
+
+/** Not a Buffer: its slice() would be a view, and the caller owns what it gets. */
+function plain(bytes: Uint8Array): Uint8Array {
+  return Buffer.isBuffer(bytes) ? new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.length) : bytes;
 }
