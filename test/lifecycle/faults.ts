@@ -2,7 +2,9 @@
  * Every call of an apply fails once, before the module is called and after: the next clean apply reaches the declared
  * state, no key that was good is replaced, none is doubled, and no PIN is spent twice.
  */
+import { spawnSync } from "node:child_process";
 import { cpSync, existsSync, mkdirSync, rmSync } from "node:fs";
+import { join } from "node:path";
 import { describe, expect, onTestFinished, test } from "vitest";
 import { FaultInjector } from "../../src/layers/faults.ts";
 import type { ReturnName } from "../../src/spec/returns.ts";
@@ -39,6 +41,23 @@ export function faults(token: FaultyToken): void {
     return w;
   }
 
+  /** Keeps a copy of the token and the state folder, to go back to. */
+  function copies(w: World): { reset: () => void } {
+    const folders = [token.storeFolder ?? w.path("store"), w.path("state")];
+    const copyOf = (i: number) => w.path(`prepared-${i}`);
+    for (const [i, folder] of folders.entries()) cpSync(folder, copyOf(i), { recursive: true });
+    return {
+      reset: () => {
+        for (const [i, folder] of folders.entries()) {
+          rmSync(folder, { recursive: true, force: true });
+          mkdirSync(folder, { recursive: true });
+          cpSync(copyOf(i), folder, { recursive: true });
+        }
+        for (const file of ["www.pem", "client.pem", "hook.log"]) rmSync(w.path(file), { force: true });
+      },
+    };
+  }
+
   /** The state that is declared, when the clock says that www is to be renewed. */
   async function expectDeclaredState(w: World, before: Map<string, string>): Promise<void> {
     const objects = await w.objects();
@@ -71,19 +90,7 @@ export function faults(token: FaultyToken): void {
         const before = await publicKeys(w);
         w.now = new Date("2027-01-25T00:00:00Z");
         w.declare(FOUR);
-        const store = token.storeFolder ?? w.path("store");
-        const copy = w.path("prepared");
-        const folders = [store, w.path("state")];
-        for (const [i, folder] of folders.entries()) cpSync(folder, `${copy}-${i}`, { recursive: true });
-        const reset = () => {
-          for (const [i, folder] of folders.entries()) {
-            rmSync(folder, { recursive: true, force: true });
-            mkdirSync(folder, { recursive: true });
-            cpSync(`${copy}-${i}`, folder, { recursive: true });
-          }
-          for (const file of ["www.pem", "client.pem", "hook.log"]) rmSync(w.path(file), { force: true });
-        };
-
+        const { reset } = copies(w);
         const counting = new FaultInjector();
         w.layer = counting.layer;
         await w.applied();
@@ -114,6 +121,31 @@ export function faults(token: FaultyToken): void {
         expect(survived).toBeGreaterThanOrEqual(2 * counting.passed * 0.9);
       },
     );
+
+    test("the process is killed before and after every step: the next run completes the state", {
+      timeout: 600_000,
+    }, async () => {
+      const w = prepare("kills");
+      await w.applied();
+      const before = await publicKeys(w);
+      w.now = new Date("2027-01-25T00:00:00Z");
+      w.declare(FOUR);
+      const { reset } = copies(w);
+      const child = join(import.meta.dirname, "kill.child.mjs");
+      const run = (at: number) =>
+        spawnSync(process.execPath, [child, w.folder, w.now.toISOString(), String(at)], { encoding: "utf8" });
+      const whole = run(-1);
+      expect(whole.stderr).toBe("");
+      const steps = Number(whole.stdout);
+      expect(steps).toBeGreaterThan(20);
+      for (let at = 0; at < steps; at += 1) {
+        reset();
+        expect(run(at).signal).toBe("SIGKILL");
+        await w.applied();
+        await expectDeclaredState(w, before);
+      }
+      console.log(`${token.name}: survived ${steps} kills`);
+    });
 
     test("after CKR_PIN_INCORRECT the next run sends no PIN and says why; pin forget lets it go on", async () => {
       const w = prepare("pins");
