@@ -162,6 +162,17 @@ export interface Cryptoki {
   call<F extends FunctionName>(fn: F, args: Args<F>): Awaitable<Reply<F>>;
 }
 
+/** What some applications can tell beyond PKCS#11, which has flags but no count; probed with {@link tellsPinTries}. */
+export interface PinTries {
+  /** How many wrong PINs a role may still give; undefined where there is no such token or PIN. */
+  pinTries(slot: Ulong, role: "USER" | "SO"): Awaitable<number | undefined>;
+}
+
+/** Whether an application tells how many tries are left. */
+export function tellsPinTries(cryptoki: Cryptoki): cryptoki is Cryptoki & PinTries {
+  return typeof (cryptoki as Partial<PinTries>).pinTries === "function";
+}
+
 /** Where applications come from: one `Cryptoki` per connection, per `openModule`. */
 export interface Provider {
   /** A new application; not yet initialised (C_Initialize is the caller's). */

@@ -3,7 +3,7 @@
  * @module
  */
 import { realpathSync } from "node:fs";
-import type { Cryptoki, Provider } from "../cryptoki/port.ts";
+import { type Cryptoki, type Provider, tellsPinTries } from "../cryptoki/port.ts";
 import { familyOfLibrary, familyOfToken } from "../families/families.ts";
 import { guardPins } from "../pins/guard.ts";
 import type { PinMemory } from "../pins/memory.ts";
@@ -34,7 +34,11 @@ export function openGuarded(
     neverLocks: (info: Parameters<typeof familyOfToken>[0]) => familyOfToken(info, reference.module).neverLocks,
   };
   return {
-    open: async () => guardPins(layer(await provider.open()), options),
+    open: async () => {
+      const inner = await provider.open();
+      const tries = tellsPinTries(inner) ? { tries: inner.pinTries.bind(inner) } : {};
+      return guardPins(layer(inner), { ...options, ...tries });
+    },
     close: () => provider.close(),
   };
 }

@@ -4,7 +4,8 @@
  * @module
  */
 import { CryptokiError, failedWith } from "../cryptoki/errors.ts";
-import type { Args, Awaitable, Cryptoki, FunctionName, Reply, Structure, Ulong } from "../cryptoki/port.ts";
+import type { Args, Awaitable, Cryptoki, FunctionName, PinTries, Reply, Structure, Ulong } from "../cryptoki/port.ts";
+import { closeAtExit } from "../host/exit.ts";
 import { hasFlag, TOKEN_FLAGS } from "../spec/flags.ts";
 import { CKU } from "../spec/objects.ts";
 import { identityOf, type PinMemory, type RoleMemory, recognise, refusal, type TokenIdentity } from "./memory.ts";
@@ -20,6 +21,8 @@ export interface GuardOptions {
   readonly reach: string;
   /** Whether a family never locks, whatever its flags say. */
   readonly neverLocks?: (info: Structure<"tokenInfo">) => boolean;
+  /** How many tries are left, for tokens that tell more than their flags do. */
+  readonly tries?: PinTries["pinTries"];
   readonly now?: () => Date;
 }
 
@@ -124,9 +127,10 @@ class Guard {
     if (pin === null || info === undefined) return send();
     const identity = identityOf(info, this.#options.reach);
     const { memory } = this.#options;
-    return memory.exclusively(identity, async () => {
-      const before = await this.#settle(identity, role, info);
-      await this.#refuseIfWasteful(fn, role, identity, before, info, pin);
+    const tries = await this.#tries(info, slot!, role);
+    return this.#undisturbed(identity, async () => {
+      const before = await this.#settle(identity, role, info, tries);
+      await this.#refuseIfWasteful(fn, role, identity, before, tries, pin);
       const low = countLow(info, role);
       const at = this.#now().toISOString();
       await memory.remember(identity, role, { ...before, pending: { at, lowBefore: low } });
@@ -148,6 +152,18 @@ class Guard {
     });
   }
 
+  /** Keeps other logins to the token, and the end of this process, until the outcome is noted. */
+  async #undisturbed<T>(identity: TokenIdentity, use: () => Promise<T>): Promise<T> {
+    let isBusy = true;
+    const forget = closeAtExit({ isBusy: () => isBusy, close: () => undefined });
+    try {
+      return await this.#options.memory.exclusively(identity, use);
+    } finally {
+      isBusy = false;
+      forget();
+    }
+  }
+
   #now(): Date {
     return this.#options.now?.() ?? new Date();
   }
@@ -156,11 +172,12 @@ class Guard {
    * A login whose outcome was never recorded (the process died, the reply was lost): a token that counts failures and
    * shows one now that it did not show before has refused it; otherwise it was right, or spent no try.
    */
-  async #settle(identity: TokenIdentity, role: Role, info: Structure<"tokenInfo">): Promise<RoleMemory> {
+  async #settle(identity: TokenIdentity, role: Role, info: Structure<"tokenInfo">, tries: Tries): Promise<RoleMemory> {
     const memory = await this.#options.memory.recall(identity, role);
     if (memory.pending === undefined) return memory;
     const { pending, ...rest } = memory;
-    const failed = countLow(info, role) && !pending.lowBefore && !this.#neverLocks(info);
+    // Where the count is known, it is what decides.
+    const failed = tries === "unknown" && countLow(info, role) && !pending.lowBefore;
     return failed ? { ...rest, unattended: rest.unattended + 1 } : rest;
   }
 
@@ -173,7 +190,7 @@ class Guard {
     role: Role,
     identity: TokenIdentity,
     memory: RoleMemory,
-    info: Structure<"tokenInfo">,
+    tries: Tries,
     pin: Uint8Array,
   ): Promise<void> {
     const who = role === "SO" ? "SO PIN" : "user PIN";
@@ -189,7 +206,6 @@ class Guard {
         },
       );
     }
-    const tries = this.#tries(info, role);
     if (tries === 0)
       throw new CryptokiError(fn, "CKR_PIN_LOCKED", `not sent: the ${who} of ${identity.label} is locked`);
     if (this.#options.attended || tries === "unlimited") return;
@@ -213,13 +229,13 @@ class Guard {
     }
   }
 
-  /** Flags tell of the last try and of none; a count comes only from a family's own means. */
-  #tries(info: Structure<"tokenInfo">, role: Role): Tries {
+  /** A token's own count where it tells one; else its flags, which tell of the last try and of none. */
+  async #tries(info: Structure<"tokenInfo">, slot: Ulong, role: Role): Promise<Tries> {
     const flags = Number(info.flags);
     if (this.#neverLocks(info)) return "unlimited";
     if (hasFlag(flags, TOKEN_FLAGS[`CKF_${role}_PIN_LOCKED`][0])) return 0;
     if (hasFlag(flags, TOKEN_FLAGS[`CKF_${role}_PIN_FINAL_TRY`][0])) return 1;
-    return "unknown";
+    return (await this.#options.tries?.(slot, role)) ?? "unknown";
   }
 }
 

@@ -5,7 +5,7 @@
 import { randomFillSync } from "node:crypto";
 import { CryptokiError } from "../cryptoki/errors.ts";
 import { fromHandlers } from "../cryptoki/handlers.ts";
-import type { Args, Awaitable, Cryptoki, FunctionName, Handlers, Reply } from "../cryptoki/port.ts";
+import type { Args, Awaitable, Cryptoki, FunctionName, Handlers, PinTries, Reply } from "../cryptoki/port.ts";
 import { small } from "../cryptoki/ulong.ts";
 import { CALL_FLAGS, hasFlag, MECHANISM_FLAGS } from "../spec/flags.ts";
 import type { Application } from "./application.ts";
@@ -170,10 +170,13 @@ function outward<F extends FunctionName>(
   };
 }
 
-export function cryptokiOf(app: Application): Cryptoki {
+export function cryptokiOf(app: Application): Cryptoki & PinTries {
   const handlers = Object.entries(INSIDE).map(([fn, inside]) => [
     fn,
     outward(app, fn as FunctionName, inside as Parameters<typeof outward>[2]),
   ]);
-  return fromHandlers(Object.fromEntries(handlers) as Handlers);
+  return {
+    ...fromHandlers(Object.fromEntries(handlers) as Handlers),
+    pinTries: (slot, role) => slots.pinTries(app, slot, role),
+  };
 }

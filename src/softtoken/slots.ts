@@ -44,6 +44,14 @@ export function tokenOf(app: Application, wanted: Ulong): TokenRow | undefined {
   return row;
 }
 
+/** How many wrong PINs a role may still give; undefined for a token or PIN that is not there. */
+export function pinTries(app: Application, slot: Ulong, role: "USER" | "SO"): number | undefined {
+  const row = findToken(app.db, small(slot));
+  if (row === undefined) return undefined;
+  if (role === "SO") return row.soLeft;
+  return row.userWrap === undefined ? undefined : row.userLeft;
+}
+
 export function getSlotInfo(app: Application, args: Args<"C_GetSlotInfo">): Reply<"C_GetSlotInfo"> {
   tokenOf(app, args.slot);
   return {

@@ -75,15 +75,18 @@ describe("nixPKCS's faults", () => {
     expect(logins.calls).toHaveLength(1);
     for (let i = 0; i < 5; i += 1) await w.applied();
     expect(logins.calls).toHaveLength(1);
-    // Another wrong PIN is not sent either: nobody is there, and how many tries are left is not known.
-    w.write("user.pin", "wrong too\n");
-    await w.applied();
-    expect(logins.calls).toHaveLength(1);
-    // A person may, and the right one clears what is remembered.
-    w.attended = true;
+    // The right one is sent, and clears what is remembered.
     w.write("user.pin", "1234-user\n");
     expect(await w.applied()).toEqual(["a kept", "b kept"]);
-    w.attended = false;
+    // Other wrong ones are sent while there are tries to spare, and the last try is never spent.
+    for (let i = 0; i < 12; i += 1) {
+      w.write("user.pin", `wrong-${i}\n`);
+      expect(await w.applied()).toEqual(["a refused", "b refused"]);
+    }
+    w.write("user.pin", "1234-user\n");
+    expect((await w.plan()).steps[0]).toMatchObject({ reason: expect.stringContaining("it would be the last try") });
+    // That is a person's to spend.
+    w.attended = true;
     expect(await w.applied()).toEqual(["a kept", "b kept"]);
   });
 
