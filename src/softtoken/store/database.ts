@@ -16,10 +16,13 @@ export class StoreError extends KeywrightError {
   override readonly code = "ERR_STORE";
   /** The file. */
   readonly path: string;
+  /** The disk has no room. */
+  readonly isFull: boolean;
 
-  constructor(path: string, fault: string, hints: readonly string[] = []) {
+  constructor(path: string, fault: string, hints: readonly string[] = [], isFull = false) {
     super(`${path}: ${fault}`, { hints });
     this.path = path;
+    this.isFull = isFull;
   }
 }
 
@@ -155,7 +158,7 @@ function translated<T>(path: string, work: () => T): T {
     if (code === SQLITE.busy || code === SQLITE.locked) throw new Busy();
     if (code === SQLITE.notADatabase) throw foreign(path, "a file that SQLite does not know");
     if (code === SQLITE.corrupt) throw new StoreError(path, "the store is damaged", ["restore it from a backup"]);
-    if (code === SQLITE.full) throw new StoreError(path, "the disk is full");
+    if (code === SQLITE.full) throw new StoreError(path, "the disk is full", [], true);
     throw error;
   }
 }
