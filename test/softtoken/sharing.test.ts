@@ -165,3 +165,18 @@ test("a search by label looks at the index, not at the objects", async () => {
   db.close();
   expect(plan.map(({ detail }) => detail).join()).toContain("object_label");
 });
+
+test("a sealed value that was moved to another object, or to another attribute, does not open", async () => {
+  const store = join(folder(), "store.db");
+  const r = await rig({ store });
+  const open = { CKA_TOKEN: true, CKA_SENSITIVE: false, CKA_EXTRACTABLE: true };
+  const one = await create(r, { ...SECRET, ...open });
+  const two = await create(r, { ...SECRET, ...open, CKA_VALUE: "another secret" });
+  const db = new DatabaseSync(store);
+  db.exec("UPDATE object SET secrets = (SELECT secrets FROM object WHERE id = 2), revision = 2 WHERE id = 1");
+  expect(await rvOf(() => attribute(r, one, "CKA_VALUE"))).toBe("CKR_DEVICE_ERROR");
+  expect(await attribute(r, two, "CKA_VALUE")).toEqual(utf8("another secret"));
+  db.exec("UPDATE object SET attributes = (SELECT attributes FROM object WHERE id = 1), revision = 2 WHERE id = 2");
+  db.close();
+  expect(await rvOf(() => attribute(r, two, "CKA_LABEL"))).toBe("CKR_DEVICE_ERROR");
+});

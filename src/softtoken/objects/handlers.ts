@@ -191,8 +191,12 @@ function search(app: Application, session: Session, wanted: Values): number[] {
     .map((row) => handleOf(token, row.id, row.private))
     .filter((handle) => {
       if (!rest) return true;
+      const wasKnown = token.cache.has(handle);
       const object = findByHandle(app, session, handle);
-      return object !== undefined && fits(object);
+      const isFound = object !== undefined && fits(object);
+      // What a search of thousands only looked at is not kept.
+      if (!isFound && !wasKnown) token.forget(handle);
+      return isFound;
     });
   return [...own, ...found];
 }
