@@ -56,7 +56,7 @@ export function softToken(options: SoftTokenOptions): Provider {
   return {
     /** @throws StoreError if the file is not a store, or one of a newer version */
     open() {
-      patience ??= new Patience(Database.open(options.store, { create: true }));
+      patience ??= new Patience(Database.open(options.store, "create"));
       const app = new Application(patience, settings);
       applications.add(app);
       return cryptokiOf(app);

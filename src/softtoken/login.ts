@@ -11,11 +11,11 @@ import { createHmac, randomBytes, timingSafeEqual } from "node:crypto";
 import { concat, sameBytes, utf8 } from "../codec/bytes.ts";
 import type { Awaitable } from "../cryptoki/port.ts";
 import { subkey } from "../seal/envelope.ts";
-import { unwrapUnderPin, wrapUnderPin } from "../seal/scrypt.ts";
+import { unwrapUnderPin, wrapCost, wrapUnderPin } from "../seal/scrypt.ts";
 import { PIN_LENGTH } from "./identity.ts";
 import { refuse } from "./refusal.ts";
 import type { Patience } from "./store/patience.ts";
-import { debitTry, findToken, type PinOwner, restoreTries, type TokenRow } from "./store/tokens.ts";
+import { debitTry, findToken, type PinOwner, restoreTries, setWrap, type TokenRow } from "./store/tokens.ts";
 
 const KEY_LENGTH = 32;
 
@@ -112,6 +112,7 @@ function pinDigest(hmacKey: Uint8Array, pin: Uint8Array): Uint8Array {
 /**
  * Opens a token with a PIN; at once when the same PIN holds in this process, else by scrypt.
  * @param token the row as read just now
+ * @param cost what the PIN's wrap is made to cost from now on, as log2 of scrypt's N, when it costs less
  * @throws Refusal CKR_PIN_INCORRECT, CKR_PIN_LOCKED, CKR_USER_PIN_NOT_INITIALIZED, CKR_DEVICE_REMOVED
  */
 export function openWithPin(
@@ -119,6 +120,7 @@ export function openWithPin(
   token: TokenRow,
   owner: PinOwner,
   pin: Uint8Array | null,
+  cost: number,
 ): Awaitable<Lease> {
   if (pin === null) return refuse("CKR_ARGUMENTS_BAD", "a PIN is needed: this token has no PIN pad");
   const wrap = owner === "so" ? token.soWrap : token.userWrap;
@@ -133,24 +135,26 @@ export function openWithPin(
       return lease(name, known);
     }
   }
-  return openByScrypt(patience, token, owner, wrap, Uint8Array.from(pin), name);
+  return openByScrypt(patience, { token, owner, wrap, name, cost }, Uint8Array.from(pin));
 }
 
-async function openByScrypt(
-  patience: Patience,
-  token: TokenRow,
-  owner: PinOwner,
-  wrap: Uint8Array,
-  pin: Uint8Array,
-  name: string,
-): Promise<Lease> {
+interface Opening {
+  readonly token: TokenRow;
+  readonly owner: PinOwner;
+  readonly wrap: Uint8Array;
+  readonly name: string;
+  readonly cost: number;
+}
+
+async function openByScrypt(patience: Patience, opening: Opening, pin: Uint8Array): Promise<Lease> {
+  const { token, owner, name } = opening;
   const { db } = patience;
   if (!(await patience.write(() => debitTry(db, token, owner)))) {
     const now = findToken(db, token.slot);
     if (now?.generation !== token.generation || now.serial !== token.serial) return refuse("CKR_DEVICE_REMOVED");
     return refuse("CKR_PIN_LOCKED");
   }
-  const plain = await unwrapUnderPin(pin, wrap, context(token, owner));
+  const plain = await unwrapUnderPin(pin, opening.wrap, context(token, owner));
   if (plain === undefined) return refuse("CKR_PIN_INCORRECT");
   await patience.write(() => restoreTries(db, token, owner));
   const secret: TokenSecret = {
@@ -158,6 +162,7 @@ async function openByScrypt(
     dataKey: plain.length > KEY_LENGTH ? new Uint8Array(plain.subarray(KEY_LENGTH)) : undefined,
   };
   plain.fill(0);
+  const wrap = await upgraded(patience, opening, pin, secret);
   const opened = owner === "user" ? secret.dataKey : undefined;
   const entry: Remembered = {
     wrap,
@@ -173,6 +178,20 @@ async function openByScrypt(
   pin.fill(0);
   remembered.set(name, entry);
   return lease(name, entry);
+}
+
+/** Makes a wrap of a lower cost anew; one that was replaced meanwhile is left alone. */
+async function upgraded(
+  patience: Patience,
+  opening: Opening,
+  pin: Uint8Array,
+  secret: TokenSecret,
+): Promise<Uint8Array> {
+  const { token, owner, wrap, cost } = opening;
+  if (wrapCost(wrap) >= cost) return wrap;
+  const dearer = await wrapSecret(token, owner, pin, secret, cost);
+  const isSet = await patience.write(() => setWrap(patience.db, token, owner, dearer, wrap));
+  return isSet ? dearer : wrap;
 }
 
 function pinMemory(pin: Uint8Array): { hmacKey: Uint8Array; digest: Uint8Array } {

@@ -19,7 +19,7 @@ import type { OperationKind } from "./operations/state.ts";
 import { Refusal, refuse } from "./refusal.ts";
 import * as sessions from "./sessions.ts";
 import * as slots from "./slots.ts";
-import { Busy } from "./store/database.ts";
+import { Busy, StoreError } from "./store/database.ts";
 
 /** What a function of an application does; refusals do not name the function, that is added below. */
 type Inside = { readonly [F in FunctionName]?: (app: Application, args: Args<F>) => Awaitable<Reply<F>> };
@@ -142,8 +142,18 @@ function notParallel(app: Application, args: { readonly session: number | bigint
   return refuse("CKR_FUNCTION_NOT_PARALLEL");
 }
 
-function named(fn: FunctionName, error: unknown): unknown {
-  return error instanceof Refusal ? new CryptokiError(fn, error.rv, error.message) : error;
+/** Whatever went wrong, as what PKCS#11 has for it. */
+function named(fn: FunctionName, error: unknown): CryptokiError {
+  if (error instanceof CryptokiError) return error;
+  if (error instanceof Refusal) return new CryptokiError(fn, error.rv, error.message);
+  if (error instanceof Busy) return new CryptokiError(fn, "CKR_FUNCTION_FAILED", error.message, { cause: error });
+  if (error instanceof StoreError) {
+    return new CryptokiError(fn, error.isFull ? "CKR_DEVICE_MEMORY" : "CKR_DEVICE_ERROR", error.message, {
+      cause: error,
+      hints: [...error.hints],
+    });
+  }
+  return new CryptokiError(fn, "CKR_GENERAL_ERROR", "", { cause: error });
 }
 
 function isPromise<T>(value: Awaitable<T>): value is Promise<T> {

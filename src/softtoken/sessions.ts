@@ -64,7 +64,7 @@ export function login(app: Application, args: Args<"C_Login">): Awaitable<Reply<
   };
   check();
   return after(
-    () => openWithPin(app.patience, rowNow(app, session), owner, args.pin),
+    () => openWithPin(app.patience, rowNow(app, session), owner, args.pin, app.settings.scryptCost),
     (lease) => {
       // Much may have happened while the PIN was looked at.
       try {
@@ -85,7 +85,7 @@ function loginForOperation(app: Application, session: Session, pin: Uint8Array |
   const active = session.operations.awaitingLogin() ?? refuse("CKR_OPERATION_NOT_INITIALIZED");
   if (session.token.role !== "user") return refuse("CKR_USER_NOT_LOGGED_IN");
   return after(
-    () => openWithPin(app.patience, rowNow(app, session), "user", pin),
+    () => openWithPin(app.patience, rowNow(app, session), "user", pin, app.settings.scryptCost),
     (lease) => {
       lease.release();
       active.awaitsLogin = false;
@@ -124,9 +124,10 @@ export async function setPin(app: Application, args: Args<"C_SetPIN">): Promise<
   const owner: PinOwner = session.token.role === "so" ? "so" : "user";
   const pin = Uint8Array.from(checkNewPin(args.newPin));
   const row = rowNow(app, session);
-  const lease: Lease = await openWithPin(app.patience, row, owner, args.oldPin);
+  // The old wrap is about to go, so it is not made to cost more.
+  const lease: Lease = await openWithPin(app.patience, row, owner, args.oldPin, 0);
   try {
-    await replaceWrap(app, row, owner, pin, lease.secret);
+    await replaceWrap(app, row, owner, pin, lease.secret, owner === "so" ? row.soWrap : row.userWrap);
   } finally {
     lease.release();
     pin.fill(0);
@@ -140,9 +141,13 @@ async function replaceWrap(
   owner: PinOwner,
   pin: Uint8Array,
   secret: Lease["secret"],
+  before?: Uint8Array,
 ): Promise<void> {
   const wrap = await wrapSecret(row, owner, pin, secret, app.settings.scryptCost);
   await app.patience.write(() => {
-    if (!setWrap(app.db, row, owner, wrap)) refuse("CKR_DEVICE_REMOVED");
+    if (setWrap(app.db, row, owner, wrap, before)) return;
+    const now = findToken(app.db, row.slot);
+    if (now?.serial !== row.serial || now.generation !== row.generation) refuse("CKR_DEVICE_REMOVED");
+    refuse("CKR_FUNCTION_FAILED", "another process changed the PIN meanwhile");
   });
 }

@@ -128,13 +128,13 @@ export async function initToken(app: Application, args: Args<"C_InitToken">): Pr
   if (app.tokens.has(small(args.slot))) return refuse("CKR_SESSION_EXISTS");
   // A PIN that is out of bounds cannot be right; for a token that is there it costs a try like any other.
   const pin = before === undefined ? checkNewPin(args.pin) : (args.pin ?? checkNewPin(null));
-  if (before !== undefined) (await openWithPin(app.patience, before, "so", pin)).release();
+  const { settings } = app;
+  if (before !== undefined) (await openWithPin(app.patience, before, "so", pin, settings.scryptCost)).release();
   const token = {
     slot: small(args.slot),
     serial: before?.serial ?? randomBytes(SERIAL_BYTES).toString("hex"),
     generation: (before?.generation ?? 0) + 1,
   };
-  const { settings } = app;
   const secret = newSecret(settings.soRecovery);
   const soWrap = await wrapSecret(token, "so", pin, secret, settings.scryptCost);
   const tries = settings.pinTries;

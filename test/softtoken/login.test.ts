@@ -4,6 +4,7 @@ import { DatabaseSync } from "@photostructure/sqlite";
 import { expect, test } from "vitest";
 import { utf8 } from "../../src/codec/bytes.ts";
 import { openEnvelope, subkey } from "../../src/seal/envelope.ts";
+import { wrapCost } from "../../src/seal/scrypt.ts";
 import { StoreError, softToken } from "../../src/softtoken/index.ts";
 import { flagNames, TOKEN_FLAGS } from "../../src/spec/flags.ts";
 import {
@@ -245,4 +246,20 @@ test("SQLite is one without the WAL-reset bug", () => {
   db.close();
   const [major, minor, patch] = v.split(".").map(Number) as [number, number, number];
   expect(major * 1_000_000 + minor * 1_000 + patch).toBeGreaterThanOrEqual(3_051_003);
+});
+
+test("a PIN that cost less is made to cost what the options say, when it is used", async () => {
+  const store = join(folder(), "store.db");
+  const r = await rig({ store, login: false });
+  const dearer = await application(provider({ store, scryptCost: 12 }));
+  const session = await openSession(dearer, r.slot);
+  await dearer.call("C_Login", { session, userType: 1, pin: PIN });
+  const db = new DatabaseSync(store, { readOnly: true });
+  const row = db.prepare("SELECT user_wrap, so_wrap FROM token").get() as {
+    user_wrap: Uint8Array;
+    so_wrap: Uint8Array;
+  };
+  db.close();
+  expect([wrapCost(row.user_wrap), wrapCost(row.so_wrap)]).toEqual([12, 10]);
+  expect(await login(r, PIN)).toBe("CKR_OK");
 });

@@ -147,3 +147,36 @@ test("several processes write to one store at once, and each finds what all have
   expect(result.acknowledged).toBe(120);
   expect(result.present).toBe(120);
 });
+
+test("a search by label looks at the index, not at the objects", async () => {
+  const store = join(folder(), "store.db");
+  const r = await rig({ store });
+  const one = await create(r, { ...SECRET, CKA_TOKEN: true, CKA_LABEL: "one" });
+  const two = await create(r, { ...DATA, CKA_TOKEN: true, CKA_LABEL: "two" });
+  const db = new DatabaseSync(store);
+  db.exec("UPDATE object SET attributes = x'00'");
+  expect(await findAll(r, { CKA_LABEL: "one", CKA_CLASS: 4, CKA_TOKEN: true })).toEqual([one]);
+  expect(await findAll(r, { CKA_LABEL: "two" })).toEqual([two]);
+  // Damage is told where the object is used, and never taken for absence.
+  expect(await rvOf(() => attribute(r, one, "CKA_LABEL"))).toBe("CKR_DEVICE_ERROR");
+  expect(await rvOf(() => findAll(r, { CKA_APPLICATION: "test" }))).toBe("CKR_DEVICE_ERROR");
+  const sql = "EXPLAIN QUERY PLAN SELECT id FROM object WHERE label IN (?, ?) AND +class IN (?, ?) AND +slot = ?";
+  const plan = db.prepare(sql).all("", "", "", "", 0) as { detail: string }[];
+  db.close();
+  expect(plan.map(({ detail }) => detail).join()).toContain("object_label");
+});
+
+test("a sealed value that was moved to another object, or to another attribute, does not open", async () => {
+  const store = join(folder(), "store.db");
+  const r = await rig({ store });
+  const open = { CKA_TOKEN: true, CKA_SENSITIVE: false, CKA_EXTRACTABLE: true };
+  const one = await create(r, { ...SECRET, ...open });
+  const two = await create(r, { ...SECRET, ...open, CKA_VALUE: "another secret" });
+  const db = new DatabaseSync(store);
+  db.exec("UPDATE object SET secrets = (SELECT secrets FROM object WHERE id = 2), revision = 2 WHERE id = 1");
+  expect(await rvOf(() => attribute(r, one, "CKA_VALUE"))).toBe("CKR_DEVICE_ERROR");
+  expect(await attribute(r, two, "CKA_VALUE")).toEqual(utf8("another secret"));
+  db.exec("UPDATE object SET attributes = (SELECT attributes FROM object WHERE id = 1), revision = 2 WHERE id = 2");
+  db.close();
+  expect(await rvOf(() => attribute(r, two, "CKA_LABEL"))).toBe("CKR_DEVICE_ERROR");
+});

@@ -84,6 +84,8 @@ export function copyObject(app: Application, args: Args<"C_CopyObject">): Reply<
   if (!object.flag(attr.COPYABLE)) return refuse("CKR_ACTION_PROHIBITED", "CKA_COPYABLE is false");
   const changed = changes(object, args.template, { isSo: session.token.role === "so", isCopy: true });
   const values = new Map([...object.values, ...changed]);
+  // Trust is given to one object, not to its copies.
+  if (session.token.role !== "so" && values.has(attr.TRUSTED)) values.set(attr.TRUSTED, false);
   if (isSecretClass(object.class) && values.get(attr.TOKEN) === true && values.get(attr.PRIVATE) !== true) {
     return refuse("CKR_TEMPLATE_INCONSISTENT", "a secret or private key in the token with CKA_PRIVATE false");
   }
@@ -189,8 +191,12 @@ function search(app: Application, session: Session, wanted: Values): number[] {
     .map((row) => handleOf(token, row.id, row.private))
     .filter((handle) => {
       if (!rest) return true;
+      const wasKnown = token.cache.has(handle);
       const object = findByHandle(app, session, handle);
-      return object !== undefined && fits(object);
+      const isFound = object !== undefined && fits(object);
+      // What a search of thousands only looked at is not kept.
+      if (!isFound && !wasKnown) token.forget(handle);
+      return isFound;
     });
   return [...own, ...found];
 }

@@ -26,7 +26,14 @@ export function readTemplate(template: readonly Attribute[]): Values {
 /** The value, copied: the caller's memory is its own. */
 function checked(type: number, value: AttributeValue): AttributeValue {
   if (!hasShape(type, value)) return refuse("CKR_ATTRIBUTE_VALUE_INVALID", attributeName(type));
-  return value instanceof Uint8Array ? Uint8Array.from(value) : value;
+  return copied(value);
+}
+
+function copied(value: AttributeValue): AttributeValue {
+  if (value instanceof Uint8Array) return new Uint8Array(value);
+  if (!Array.isArray(value)) return value;
+  const items = value as readonly Attribute[] | readonly Ulong[];
+  return isTemplate(items) ? items.map((item) => ({ type: item.type, value: copied(item.value) })) : [...items];
 }
 
 const BYTES_KINDS = new Set(["text", "bytes", "bigint", "der", "date", "version"]);

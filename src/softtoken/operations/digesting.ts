@@ -41,7 +41,7 @@ export function digestUpdate(app: Application, args: Args<"C_DigestUpdate">): Re
   return {};
 }
 
-/** 5.12.4: the value of a secret key, if it may leave the token anyway. */
+/** 5.12.4: the value of a secret key. */
 export function digestKey(app: Application, args: Args<"C_DigestKey">): Reply<"C_DigestKey"> {
   const session = app.freshSession(args.session);
   session.operations.step("digest", (active) => {

@@ -16,10 +16,13 @@ export class StoreError extends KeywrightError {
   override readonly code = "ERR_STORE";
   /** The file. */
   readonly path: string;
+  /** The disk has no room. */
+  readonly isFull: boolean;
 
-  constructor(path: string, fault: string, hints: readonly string[] = []) {
+  constructor(path: string, fault: string, hints: readonly string[] = [], isFull = false) {
     super(`${path}: ${fault}`, { hints });
     this.path = path;
+    this.isFull = isFull;
   }
 }
 
@@ -49,11 +52,16 @@ const OPENING_PATIENCE = 5000;
 
 const SQLITE = { busy: 5, locked: 6, corrupt: 11, full: 13, notADatabase: 26 } as const;
 
+/** `create` makes a store where there is none, `write` does not, `read` changes nothing at all, such as a backup. */
+export type OpenMode = "create" | "write" | "read";
+
 export class Database {
   readonly path: string;
   readonly #connection: Connection;
   readonly #statements = new Map<string, Statement>();
   readonly #dataVersion: { get(): unknown };
+  /** Whoever wants to write is to wait for others first: it finds the store busy (patience.ts). */
+  mustQueue = false;
   #seen: number;
   #epoch = 0;
 
@@ -70,12 +78,13 @@ export class Database {
    * Opens a store; makes it when there is no file, or an empty one.
    * @throws StoreError if the file is not a store of a version known here; it is then left as it was
    */
-  static open(path: string, options: { create: boolean }): Database {
-    prepareFile(path, options.create);
-    const connection = new DatabaseSync(path, { timeout: OPENING_PATIENCE });
+  static open(path: string, mode: OpenMode): Database {
+    prepareFile(path, mode === "create");
+    const readOnly = mode === "read";
+    const connection = new DatabaseSync(path, { timeout: OPENING_PATIENCE, readOnly });
     try {
       return translated(path, () => {
-        checkSchema(path, connection);
+        checkSchema(path, connection, readOnly);
         connection.exec("PRAGMA busy_timeout = 0");
         return new Database(realpathSync(path), connection);
       });
@@ -92,7 +101,10 @@ export class Database {
     const raw = translated(this.path, () => this.#connection.prepare(sql));
     const { path } = this;
     const statement: Statement = {
-      run: (...values) => translated(path, () => raw.run(...values)) as { changes: number; lastInsertRowid: number },
+      run: (...values) => {
+        if (this.mustQueue && !this.#connection.isTransaction) throw new Busy();
+        return translated(path, () => raw.run(...values)) as { changes: number; lastInsertRowid: number };
+      },
       get: (...values) => translated(path, () => raw.get(...values)) as Row | undefined,
       all: (...values) => translated(path, () => raw.all(...values)) as Row[],
     };
@@ -115,7 +127,7 @@ export class Database {
 
   /** Several reads of one state of the store. */
   snapshot<T>(work: () => T): T {
-    this.prepare("BEGIN").run();
+    this.prepare("BEGIN").all();
     try {
       return work();
     } finally {
@@ -155,7 +167,7 @@ function translated<T>(path: string, work: () => T): T {
     if (code === SQLITE.busy || code === SQLITE.locked) throw new Busy();
     if (code === SQLITE.notADatabase) throw foreign(path, "a file that SQLite does not know");
     if (code === SQLITE.corrupt) throw new StoreError(path, "the store is damaged", ["restore it from a backup"]);
-    if (code === SQLITE.full) throw new StoreError(path, "the disk is full");
+    if (code === SQLITE.full) throw new StoreError(path, "the disk is full", [], true);
     throw error;
   }
 }
@@ -216,11 +228,15 @@ function judgeMarks(path: string, application: number, version: number): void {
   }
 }
 
-function checkSchema(path: string, connection: Connection): void {
+function checkSchema(path: string, connection: Connection, readOnly: boolean): void {
   const pragma = (name: string) => Object.values(connection.prepare(`PRAGMA ${name}`).get())[0] as number;
   const isNew = () => pragma("application_id") === 0 && pragma("user_version") === 0 && pragma("schema_version") === 0;
   const fresh = isNew();
   if (!fresh) judgeMarks(path, pragma("application_id"), pragma("user_version"));
+  if (readOnly) {
+    if (fresh) throw foreign(path, "an empty file");
+    return;
+  }
   connection.exec("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON");
   connection.exec("PRAGMA trusted_schema = OFF; PRAGMA secure_delete = ON");
   if (!fresh) return;

@@ -96,10 +96,16 @@ export function renewToken(db: Database, row: TokenRow): boolean {
   });
 }
 
-/** Replaces what a PIN opens and gives all tries back. False when the token is not of that generation any more. */
-export function setWrap(db: Database, row: TokenRow, owner: PinOwner, wrap: Uint8Array): boolean {
-  const sql = `UPDATE token SET ${owner}_wrap = ?, ${owner}_left = tries WHERE slot = ? AND serial = ? AND generation = ?`;
-  const { changes } = db.prepare(sql).run(wrap, row.slot, row.serial, row.generation);
+/**
+ * Replaces what a PIN opens and gives all tries back.
+ * @param before what it replaces: another process may have set a new PIN meanwhile; any when left out
+ * @returns false when the token, or what was to be replaced, is not what it was
+ */
+export function setWrap(db: Database, row: TokenRow, owner: PinOwner, wrap: Uint8Array, before?: Uint8Array): boolean {
+  const sql =
+    `UPDATE token SET ${owner}_wrap = ?1, ${owner}_left = tries ` +
+    `WHERE slot = ?2 AND serial = ?3 AND generation = ?4 AND (?5 IS NULL OR ${owner}_wrap = ?5)`;
+  const { changes } = db.prepare(sql).run(wrap, row.slot, row.serial, row.generation, before ?? null);
   db.touch();
   return changes === 1;
 }
@@ -125,6 +131,7 @@ export function removeToken(db: Database, label: Uint8Array, serial: string): bo
     if (row === undefined) return false;
     db.prepare("DELETE FROM object WHERE slot = ?").run(row.slot!);
     db.prepare("DELETE FROM token WHERE slot = ?").run(row.slot!);
+    db.touch();
     return true;
   });
 }

@@ -4,14 +4,14 @@
  */
 import { closeSync, constants, existsSync, fsyncSync, linkSync, mkdirSync, openSync, rmSync } from "node:fs";
 import { dirname } from "node:path";
-import { Database, StoreError } from "./database.ts";
+import { Database, type OpenMode, StoreError } from "./database.ts";
 import { Patience } from "./patience.ts";
 import { removeToken } from "./tokens.ts";
 
 const LABEL_LENGTH = 32;
 
-async function opened<T>(store: string, work: (db: Database) => T | Promise<T>): Promise<T> {
-  const db = Database.open(store, { create: false });
+async function opened<T>(store: string, mode: OpenMode, work: (db: Database) => T | Promise<T>): Promise<T> {
+  const db = Database.open(store, mode);
   try {
     return await work(db);
   } finally {
@@ -29,7 +29,7 @@ async function opened<T>(store: string, work: (db: Database) => T | Promise<T>):
 export async function deleteToken(store: string, label: string, serial: string): Promise<void> {
   const padded = Buffer.alloc(LABEL_LENGTH, " ");
   padded.write(label);
-  await opened(store, async (db) => {
+  await opened(store, "write", async (db) => {
     const isGone = await new Patience(db).write(() => removeToken(db, padded, serial));
     if (!isGone) throw new StoreError(store, `no token with label ${JSON.stringify(label)} and serial ${serial}`);
   });
@@ -42,7 +42,7 @@ export async function deleteToken(store: string, label: string, serial: string):
  * @throws StoreError if the store cannot be used, or there is a file at the target already
  */
 export async function backupStore(store: string, target: string): Promise<void> {
-  await opened(store, (db) => copyInto(db, target));
+  await opened(store, "write", (db) => copyInto(db, target));
 }
 
 /**
@@ -50,7 +50,7 @@ export async function backupStore(store: string, target: string): Promise<void> 
  * @throws StoreError if the copy is not a whole store of a known version, or there is a store already
  */
 export async function restoreStore(source: string, store: string): Promise<void> {
-  await opened(source, (db) => {
+  await opened(source, "read", (db) => {
     const [check] = db.prepare("PRAGMA integrity_check").all();
     if (check?.integrity_check !== "ok") throw new StoreError(source, "the copy is damaged");
     return copyInto(db, store);
