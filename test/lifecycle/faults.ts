@@ -13,7 +13,7 @@ export interface FaultyToken {
   /** Declares the token of a label. */
   declare(label: string): string;
   /** The folder that holds the token's whole state; copied back before each run. Absent: the world's own. */
-  readonly storeFolder?: string;
+  readonly storeFolder?: () => string;
   readonly codes: readonly ReturnName[];
 }
 
@@ -71,7 +71,7 @@ export function faults(token: FaultyToken): void {
         const before = await publicKeys(w);
         w.now = new Date("2027-01-25T00:00:00Z");
         w.declare(FOUR);
-        const store = token.storeFolder ?? w.path("store");
+        const store = token.storeFolder?.() ?? w.path("store");
         const copy = w.path("prepared");
         const folders = [store, w.path("state")];
         for (const [i, folder] of folders.entries()) cpSync(folder, `${copy}-${i}`, { recursive: true });
