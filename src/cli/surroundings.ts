@@ -5,11 +5,13 @@
 import { readFile } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
 import { Module } from "../cryptoki/module.ts";
+import { parseUri } from "../cryptoki/uri.ts";
 import { explainSystem } from "../host/errors.ts";
 import { stateFolder } from "../host/folders.ts";
 import type { Surroundings } from "../lifecycle/access.ts";
 import { type Declaration, readDeclaration, type TokenDeclaration } from "../lifecycle/declaration.ts";
 import { openGuarded } from "../modules/guarded.ts";
+import type { ModuleReference } from "../modules/index.ts";
 import { PinMemory } from "../pins/memory.ts";
 import { asksPerson, type PinSource, readPin } from "../pins/sources.ts";
 import { text } from "./command.ts";
@@ -67,21 +69,34 @@ interface OpenContext {
 }
 
 function openToken(token: TokenDeclaration, { folder, state, memory, io }: OpenContext): Promise<Module> {
-  const { module, environment, reserved, placement, timeoutMs, pin, soPin } = token;
-  const store = token.store === undefined ? undefined : resolve(folder, token.store);
-  io.debug(`opening ${module} for ${token.name}`);
-  const provider = openGuarded(
-    {
-      module: module.includes("/") ? resolve(folder, module) : module,
-      ...(environment === undefined ? {} : { environment }),
-      ...(reserved === undefined ? {} : { reserved }),
-      ...(placement === undefined ? {} : { placement }),
-      ...(timeoutMs === undefined ? {} : { timeoutMs }),
-      store: store ?? join(state, "softtoken.db"),
-    },
-    { memory, attended: io.interactive && [pin, soPin].some(isAsked) },
-  );
-  return Module.open(provider);
+  io.debug(`opening ${token.module} for ${token.name}`);
+  const attended = io.interactive && [token.pin, token.soPin].some(isAsked);
+  return Module.open(openGuarded(declaredModule(token, folder, state), { memory, attended }));
+}
+
+/**
+ * The module of a declared token.
+ * @param folder the declaration's, where relative paths start
+ * @param state the state folder, where the built-in token lives unless declared
+ */
+export function declaredModule(token: TokenDeclaration, folder: string, state: string): ModuleReference {
+  const { environment, reserved, placement, timeoutMs } = token;
+  const module = token.module.includes("/") ? resolve(folder, token.module) : token.module;
+  const label = token.label ?? (token.uri === undefined ? undefined : parseUri(token.uri).path.token);
+  return {
+    module,
+    ...(token.store === undefined ? defaultStore(module, state) : { store: resolve(folder, token.store) }),
+    ...(label === undefined ? {} : { label }),
+    ...(environment === undefined ? {} : { environment }),
+    ...(reserved === undefined ? {} : { reserved }),
+    ...(placement === undefined ? {} : { placement }),
+    ...(timeoutMs === undefined ? {} : { timeoutMs }),
+  };
+}
+
+/** The built-in token's file in the state folder; other modules have a store only where one is given. */
+export function defaultStore(module: string, state: string): { store?: string } {
+  return module === "softtoken" ? { store: join(state, "softtoken.db") } : {};
 }
 
 function isAsked(source: PinSource | undefined): boolean {

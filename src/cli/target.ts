@@ -3,7 +3,7 @@
  * @module
  */
 import { existsSync } from "node:fs";
-import { dirname, join, resolve } from "node:path";
+import { dirname, resolve } from "node:path";
 import { KeywrightError } from "../cryptoki/errors.ts";
 import { Module } from "../cryptoki/module.ts";
 import { Pin } from "../cryptoki/pin.ts";
@@ -21,12 +21,12 @@ import { text } from "./command.ts";
 import { UsageError } from "./errors.ts";
 import type { Io } from "./io.ts";
 import { PIN_OPTION, pinSource } from "./pin-options.ts";
-import { chosenState, FILE_OPTION, loadDeclaration, promptOf } from "./surroundings.ts";
+import { chosenState, declaredModule, defaultStore, FILE_OPTION, loadDeclaration, promptOf } from "./surroundings.ts";
 
 /** Options of every command that works on a token. */
 export const TARGET_OPTIONS = {
   module: text("MODULE", "softtoken, or a PKCS#11 library (default: what the name or URI says, else softtoken)", "m"),
-  store: text("FILE", "the built-in token's file (default: softtoken.db in the state folder)"),
+  store: text("PATH", "the built-in token's file (default: softtoken.db in the state folder), or another's folder"),
   ...FILE_OPTION,
   ...PIN_OPTION,
 } as const;
@@ -98,16 +98,8 @@ function byName(word: string, declaration: Declaration, input: TargetInput, pins
   const wanted = wantedToken(declared);
   const token = "path" in wanted ? wanted.path : tokenPath(wanted);
   const object = key === undefined ? {} : { object: key.label, id: Buffer.from(key.id, "hex") };
-  const { environment, reserved, placement, timeoutMs, store } = declared;
   return {
-    reference: {
-      module: declared.module.includes("/") ? resolve(folder, declared.module) : declared.module,
-      store: store === undefined ? join(chosenState(input), "softtoken.db") : resolve(folder, store),
-      ...(environment === undefined ? {} : { environment }),
-      ...(reserved === undefined ? {} : { reserved }),
-      ...(placement === undefined ? {} : { placement }),
-      ...(timeoutMs === undefined ? {} : { timeoutMs }),
-    },
+    reference: declaredModule(declared, folder, chosenState(input)),
     uri: { path: { ...token, ...object }, query: {} },
     declared,
     pin: pins.pin ?? declared.pin,
@@ -136,7 +128,7 @@ function tokenPath({
 export function referenceOf(module: string, input: TargetInput): ModuleReference {
   return {
     module: module.includes("/") ? resolve(module) : module,
-    store: input.store === undefined ? join(chosenState(input), "softtoken.db") : resolve(input.store),
+    ...(input.store === undefined ? defaultStore(module, chosenState(input)) : { store: resolve(input.store) }),
   };
 }
 

@@ -3,6 +3,7 @@
  * @module
  */
 import { dirname, resolve } from "node:path";
+import { familyOfLibrary } from "../families/families.ts";
 import { X509Error } from "../x509/errors.ts";
 import type { Declaration, KeyDeclaration } from "./declaration.ts";
 import { nearest } from "./schema/fields.ts";
@@ -21,7 +22,11 @@ export function checkDeclaration(declaration: Declaration, report: Report): void
 }
 
 function checkTokens({ tokens }: Declaration, report: Report): void {
-  for (const { name, uri, label, serial, slot } of Object.values(tokens)) {
+  for (const { name, uri, label, serial, slot, module, soPin } of Object.values(tokens)) {
+    const { initialise, title } = familyOfLibrary(module);
+    if (initialise === "pin" && soPin !== undefined) {
+      report(["tokens", name, "soPin"], `${title} has no SO PIN`, "leave it out: the user PIN initialises the token");
+    }
     if (uri !== undefined && (label !== undefined || serial !== undefined)) {
       report(["tokens", name, "uri"], "the token is named by a URI and by label or serial too: keep one");
     }

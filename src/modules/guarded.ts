@@ -8,6 +8,7 @@ import { familyOfLibrary, familyOfToken } from "../families/families.ts";
 import { guardPins } from "../pins/guard.ts";
 import type { PinMemory } from "../pins/memory.ts";
 import { type ModuleReference, openProvider } from "./index.ts";
+import { locate } from "./stores.ts";
 
 export interface GuardContext {
   readonly memory: PinMemory;
@@ -16,15 +17,17 @@ export interface GuardContext {
 }
 
 /**
- * A provider of a module, guarded. Where it runs is what the reference says, else what its family wants.
+ * A provider of a module, guarded. Where it runs is what the reference says, else what its family wants; a store is made
+ * when it is opened.
  * @param layer a layer between the guard and the module, such as the fault layer of tests
- * @throws ModuleError when there is no such module
+ * @throws ModuleError when there is no such module, StoreError when its family cannot use the store
  */
 export function openGuarded(
-  reference: ModuleReference,
+  wanted: ModuleReference,
   context: GuardContext,
   layer: (inner: Cryptoki) => Cryptoki = (inner) => inner,
 ): Provider {
+  const { reference, prepare } = locate(wanted);
   const { placement } = familyOfLibrary(reference.module);
   const provider = openProvider(reference, { placement });
   const options = {
@@ -34,7 +37,8 @@ export function openGuarded(
     neverLocks: (info: Parameters<typeof familyOfToken>[0]) => familyOfToken(info, reference.module).neverLocks,
   };
   return {
-    open: async () => {
+    async open() {
+      await prepare();
       const inner = await provider.open();
       const tries = tellsPinTries(inner) ? { tries: inner.pinTries.bind(inner) } : {};
       return guardPins(layer(inner), { ...options, ...tries });

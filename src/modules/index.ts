@@ -25,8 +25,10 @@ export interface ModuleReference {
   readonly placement?: Placement;
   /** How long a call may take, in ms, before the module counts as hung. Only a process can be ended: it implies one. */
   readonly timeoutMs?: number;
-  /** The file of the built-in token. */
+  /** Where the objects live: the file of the built-in token, or a folder of SoftHSM2, TPM2 or NSS (see guarded.ts). */
   readonly store?: string;
+  /** What the token in the store is called, where the store does not say (NSS). */
+  readonly label?: string;
   /** log2 of scrypt's N for PINs that the built-in token is given, 10 to 20; 16 by default. */
   readonly scryptCost?: number;
   /** Whether the SO PIN of a built-in token that is initialised opens it; true by default. */

@@ -15,7 +15,7 @@ export interface FaultyToken {
   /** Declares the token of a label. */
   declare(label: string): string;
   /** The folder that holds the token's whole state; copied back before each run. Absent: the world's own. */
-  readonly storeFolder?: string;
+  readonly storeFolder?: () => string;
   readonly codes: readonly ReturnName[];
 }
 
@@ -43,7 +43,7 @@ export function faults(token: FaultyToken): void {
 
   /** Keeps a copy of the token and the state folder, to go back to. */
   function copies(w: World): { reset: () => void } {
-    const folders = [token.storeFolder ?? w.path("store"), w.path("state")];
+    const folders = [token.storeFolder?.() ?? w.path("store"), w.path("state")];
     const copyOf = (i: number) => w.path(`prepared-${i}`);
     for (const [i, folder] of folders.entries()) cpSync(folder, copyOf(i), { recursive: true });
     return {

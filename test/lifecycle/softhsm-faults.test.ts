@@ -1,16 +1,19 @@
-import { afterAll } from "vitest";
+import { afterAll, beforeAll, describe } from "vitest";
 import { peer } from "../support/peers.ts";
-import { softHsm } from "../support/softhsm.ts";
+import { type SoftHsm, softHsm } from "../support/softhsm.ts";
 import { faults } from "./faults.ts";
 
-if (peer("softhsm2")) {
-  const hsm = softHsm();
+describe.skipIf(!peer("softhsm2"))("with a configuration", () => {
+  let hsm: SoftHsm;
+  beforeAll(() => {
+    hsm = softHsm();
+  });
   afterAll(() => hsm.remove());
   faults({
     name: "SoftHSM2",
-    storeFolder: hsm.tokens,
+    storeFolder: () => hsm.tokens,
     codes: ["CKR_DEVICE_ERROR"],
     declare: (label) =>
       `{ module: ${hsm.path}, label: ${label}, environment: { SOFTHSM2_CONF: ${hsm.environment.SOFTHSM2_CONF} } }`,
   });
-}
+});

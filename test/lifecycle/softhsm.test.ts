@@ -1,15 +1,17 @@
-import { afterAll } from "vitest";
+import { afterAll, beforeAll, describe } from "vitest";
 import { peer } from "../support/peers.ts";
-import { softHsm } from "../support/softhsm.ts";
+import { type SoftHsm, softHsm } from "../support/softhsm.ts";
 import { lifecycle } from "./suite.ts";
 
-if (peer("softhsm2") && peer("openssl")) {
-  const hsm = softHsm();
-  afterAll(() => hsm.remove());
+describe.skipIf(!peer("softhsm2") || !peer("openssl"))("with a store", () => {
+  let hsm: SoftHsm;
   let tokens = 0;
+  beforeAll(() => {
+    hsm = softHsm();
+  });
+  afterAll(() => hsm.remove());
   lifecycle({
     name: "SoftHSM2",
-    declare: () =>
-      `{ module: ${hsm.path}, label: token-${++tokens}, environment: { SOFTHSM2_CONF: ${hsm.environment.SOFTHSM2_CONF} } }`,
+    declare: () => `{ module: ${hsm.path}, label: token-${++tokens}, store: ${hsm.store} }`,
   });
-}
+});

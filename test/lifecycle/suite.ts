@@ -11,6 +11,8 @@ export interface LifecycleToken {
   readonly name: string;
   /** Declares a token of a label that no other test uses: `{ module: …, label: … }`. */
   declare(): string;
+  /** Whether it has an SO PIN; true by default. */
+  readonly soPin?: boolean;
   /** Runs after each world. */
   readonly after?: () => void;
 }
@@ -50,7 +52,12 @@ const HOOK =
 
 export function lifecycle(token: LifecycleToken): void {
   function world(keys: string, layer?: WorldOptions["layer"]): World {
-    const made = new World({ token: token.declare(), keys, ...(layer === undefined ? {} : { layer }) });
+    const made = new World({
+      token: token.declare(),
+      keys,
+      soPin: token.soPin ?? true,
+      ...(layer === undefined ? {} : { layer }),
+    });
     onTestFinished(() => {
       made.remove();
       token.after?.();

@@ -7,6 +7,8 @@ import { peerPath } from "./peers.ts";
 export interface SoftHsm {
   readonly path: string;
   readonly environment: { readonly SOFTHSM2_CONF: string };
+  /** A folder for `store:` instead; not there yet. */
+  readonly store: string;
   /** The folder that holds the tokens. */
   readonly tokens: string;
   /** Removes the folder. The library may not be in use any more. */
@@ -28,6 +30,7 @@ export function softHsm(): SoftHsm {
   return {
     path: peerPath("softhsm2") ?? "/usr/lib/softhsm/libsofthsm2.so",
     environment: { SOFTHSM2_CONF: configuration },
+    store: join(folder, "store"),
     tokens,
     remove: () => rmSync(folder, { recursive: true, force: true }),
   };

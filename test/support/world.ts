@@ -4,6 +4,7 @@
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
+import { declaredModule } from "../../src/cli/surroundings.ts";
 import { Module } from "../../src/cryptoki/module.ts";
 import type { Cryptoki, Provider } from "../../src/cryptoki/port.ts";
 import { type Surroundings, withTokens } from "../../src/lifecycle/access.ts";
@@ -20,6 +21,8 @@ import { readPin } from "../../src/pins/sources.ts";
 export interface WorldOptions {
   /** The token's declaration, without its PINs: `{ module: softtoken, store: t.db, label: demo }`. */
   readonly token: string;
+  /** Whether the token has an SO PIN; true by default. */
+  readonly soPin?: boolean;
   /** The keys, as YAML of two blanks' indent. */
   readonly keys: string;
   /** Put around the module's Cryptoki, below the PIN guard. */
@@ -35,7 +38,8 @@ export class World {
   readonly #token: string;
 
   constructor(options: WorldOptions) {
-    this.#token = options.token;
+    const soPin = options.soPin === false ? "" : ", soPin: { file: so.pin }";
+    this.#token = options.token.replace(/ \}$/, `, pin: { file: user.pin }${soPin} }`);
     this.layer = options.layer;
     this.write("user.pin", "1234-user\n", 0o600);
     this.write("so.pin", "so-12345678\n", 0o600);
@@ -57,8 +61,7 @@ export class World {
 
   /** Replaces the declared keys. */
   declare(keys: string): void {
-    const token = this.#token.replace(/ \}$/, ", pin: { file: user.pin }, soPin: { file: so.pin } }");
-    this.write("keys.yaml", `tokens:\n  demo: ${token}\nkeys:\n${keys}`);
+    this.write("keys.yaml", `tokens:\n  demo: ${this.#token}\nkeys:\n${keys}`);
   }
 
   declaration(): Promise<Declaration> {
@@ -77,19 +80,11 @@ export class World {
   }
 
   #provider(token: TokenDeclaration): Provider {
-    const { module, environment, store, placement } = token;
-    const inner = openGuarded(
-      {
-        module,
-        ...(environment === undefined ? {} : { environment }),
-        ...(placement === undefined ? {} : { placement }),
-        ...(store === undefined ? {} : { store: join(this.folder, store) }),
-        scryptCost: 10,
-      },
+    return openGuarded(
+      { ...declaredModule(token, this.folder, this.path("state")), scryptCost: 10 },
       { memory: new PinMemory(this.path("state")), attended: this.attended },
       this.layer,
     );
-    return inner;
   }
 
   async observe(): Promise<Observation> {

@@ -3,9 +3,14 @@
  * @module
  */
 import { resolve } from "node:path";
+import { Pin } from "../../cryptoki/pin.ts";
+import { familyOfToken } from "../../families/families.ts";
 import { run } from "../../host/processes.ts";
 import { type Access, pinFor, type Surroundings } from "../access.ts";
 import { ApplyError } from "./keys.ts";
+
+/** A token of a family without SO PIN takes the empty one until the user's is set (NSS). */
+const NO_SO_PIN = () => Pin.from(new Uint8Array());
 
 /**
  * Initialises the token that a declared one is to become. Each part is safe to repeat: a token that has its label and no
@@ -17,11 +22,12 @@ export async function initialiseToken(access: Access, label: string, surrounding
     throw new ApplyError(`there is no uninitialised token to make ${label} of`);
   }
   const { blank, declared } = access;
-  const soPin = pinFor(declared, "SO", surroundings);
+  const onlyPin = familyOfToken(blank.info, declared.module).initialise === "pin";
+  const soPin = onlyPin ? NO_SO_PIN : pinFor(declared, "SO", surroundings);
   const userPin = pinFor(declared, "USER", surroundings);
   if (soPin === undefined || userPin === undefined)
     throw new ApplyError(`the token ${declared.name} lacks pin or soPin`);
-  if (!blank.has("CKF_TOKEN_INITIALIZED")) await blank.initialise(label, soPin);
+  if (!onlyPin && !blank.has("CKF_TOKEN_INITIALIZED")) await blank.initialise(label, soPin);
   if (!blank.has("CKF_USER_PIN_INITIALIZED")) await blank.initialisePin(soPin, userPin);
   if (declared.initHook === undefined) return;
   const program = resolve(surroundings.folder, declared.initHook);

@@ -5,6 +5,7 @@
  */
 import { createHash } from "node:crypto";
 import { dirname, resolve } from "node:path";
+import { familyOfLibrary } from "../../families/families.ts";
 import type { CertificateFacts } from "../../x509/read.ts";
 import type { Declaration, KeyDeclaration } from "../declaration.ts";
 import { finalIdentity } from "../identities.ts";
@@ -46,8 +47,10 @@ export function plan(declaration: Declaration, observation: Observation, now: Da
 }
 
 /** A token that is absent is made where its PINs are declared and there is one to make it of. */
-function initialises(token: Declaration["tokens"][string], seen: SeenToken): boolean {
-  return seen.state === "absent" && seen.blank && token.soPin !== undefined && token.pin !== undefined;
+function initialises({ module, pin, soPin }: Declaration["tokens"][string], seen: SeenToken): boolean {
+  const { initialise } = familyOfLibrary(module);
+  const hasPins = pin !== undefined && (soPin !== undefined || initialise === "pin");
+  return seen.state === "absent" && seen.blank && hasPins && initialise !== "no";
 }
 
 /** In the declared order, but each issuer before those that it issues for. */
