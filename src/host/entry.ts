@@ -7,6 +7,7 @@ import { existsSync, readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { SHARE_ENV, Worker } from "node:worker_threads";
+import { scrubbedEnvironment } from "./environment.ts";
 
 /** The entry scripts that tools/build.mjs makes in dist/bin. */
 export type EntryName = "module-thread" | "module-process";
@@ -45,25 +46,9 @@ export function startThread(name: EntryName, workerData: unknown): Worker {
  */
 export function startProcess(name: EntryName, environment: Readonly<Record<string, string>>): ChildProcess {
   return fork(entryPath(name), [], {
-    env: { ...baseEnvironment(), ...environment },
+    env: scrubbedEnvironment(environment),
     execArgv: [],
     serialization: "advanced",
     stdio: ["ignore", 2, 2, "ipc"],
   });
-}
-
-/** What every program needs; anything else may hold a secret that a module has no need of. */
-const BASE = /^(PATH|HOME|USER|LOGNAME|LANG|LC_\w+|TZ|TMPDIR|XDG_\w+)$/;
-
-function baseEnvironment(): Record<string, string> {
-  return Object.fromEntries(
-    Object.entries(process.env).filter(
-      (entry): entry is [string, string] => BASE.test(entry[0]) && entry[1] !== undefined,
-    ),
-  );
-}
-
-/** Sets variables of this process, so that C's getenv sees them too. Not from a Worker without SHARE_ENV. */
-export function setEnvironment(environment: Readonly<Record<string, string>>): void {
-  Object.assign(process.env, environment);
 }

@@ -18,3 +18,19 @@ export function takeVariable(name: string): string | undefined {
 export function readVariable(name: string): string | undefined {
   return process.env[name] || undefined;
 }
+
+/** What every program needs; anything else may hold a secret that a child has no need of. */
+const KEPT = /^(?:PATH|HOME|USER|LOGNAME|LANG|LC_\w+|TZ|TMPDIR|XDG_\w+)$/;
+
+/** The few variables that a child has need of, and `more`. */
+export function scrubbedEnvironment(more: Readonly<Record<string, string>> = {}): Record<string, string> {
+  const kept = Object.entries(process.env).filter(
+    (entry): entry is [string, string] => KEPT.test(entry[0]) && entry[1] !== undefined,
+  );
+  return { ...Object.fromEntries(kept), ...more };
+}
+
+/** Sets variables of this process; C's getenv sees them too, but not from a Worker whose `process.env` is a copy. */
+export function setEnvironment(environment: Readonly<Record<string, string>>): void {
+  Object.assign(process.env, environment);
+}

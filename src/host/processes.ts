@@ -4,16 +4,8 @@
  * @module
  */
 import { spawn } from "node:child_process";
+import { scrubbedEnvironment } from "./environment.ts";
 import { explainSystem, HostError } from "./errors.ts";
-
-/** What every child may know of our environment. */
-const KEPT = ["PATH", "HOME", "USER", "LOGNAME", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR", "XDG_RUNTIME_DIR"];
-
-/** The few variables that a child has need of, and `more`. */
-export function scrubbedEnvironment(more: Readonly<Record<string, string>> = {}): Record<string, string> {
-  const kept = KEPT.flatMap((name) => (process.env[name] === undefined ? [] : [[name, process.env[name]]]));
-  return { ...Object.fromEntries(kept), ...more };
-}
 
 /** How long to read on after a child's end, in ms. */
 const DRAIN_MS = 500;

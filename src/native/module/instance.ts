@@ -4,7 +4,8 @@
  * @module
  */
 import { realpathSync } from "node:fs";
-import { setEnvironment } from "../../host/entry.ts";
+import koffi from "koffi";
+import { setEnvironment } from "../../host/environment.ts";
 import { ModuleError } from "./errors.ts";
 import { libraryPath } from "./library.ts";
 import { Turns } from "./turns.ts";
@@ -69,10 +70,21 @@ export function claimInstance(options: NativeModuleOptions): Instance {
   const known = claims.get(path);
   if (known !== undefined) return known.instance;
   setEnvironment(environment);
+  checkEnvironment(options.path, environment);
   for (const [name, value] of Object.entries(environment)) variables.set(name, value);
   const instance: Instance = { path, reserved, users: new Set(), turns: new Turns(), isOurs: true };
   claims.set(path, { instance, environment: canonical(environment) });
   return instance;
+}
+
+/** A Worker's own `process.env` does not reach C: the library would read its defaults, and use another token store. */
+function checkEnvironment(path: string, environment: Readonly<Record<string, string>>): void {
+  const getenv = koffi.load(null).func("getenv", "str", ["str"]) as (name: string) => string | null;
+  const unseen = Object.entries(environment).find(([name, value]) => getenv(name) !== value);
+  if (unseen === undefined) return;
+  throw new ModuleError(path, `it would not see ${unseen[0]}, for this thread has an environment of its own`, {
+    hints: ["start the Worker with env: SHARE_ENV, or open the module with placement process"],
+  });
 }
 
 function canonical(environment: Readonly<Record<string, string>>): string {
