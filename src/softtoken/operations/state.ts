@@ -35,7 +35,7 @@ export interface SignWork {
   start?(): SignStream;
 }
 
-export interface SignStream {
+interface SignStream {
   update(data: Uint8Array): void;
   final(): Uint8Array;
   free?(): void;
@@ -47,7 +47,7 @@ export interface VerifyWork {
   start?(): VerifyStream;
 }
 
-export interface VerifyStream {
+interface VerifyStream {
   update(data: Uint8Array): void;
   final(signature: Uint8Array): void;
   free?(): void;
@@ -77,7 +77,7 @@ export interface RecoverWork {
 }
 
 /** A search: what is left to tell. */
-export interface FindWork {
+interface FindWork {
   readonly found: readonly number[];
   at: number;
 }
