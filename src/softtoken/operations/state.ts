@@ -17,6 +17,7 @@ export type OperationKind =
   | "digest"
   | "sign"
   | "verify"
+  | "verifySignature"
   | "signRecover"
   | "verifyRecover";
 
@@ -50,6 +51,18 @@ export interface VerifyWork {
 interface VerifyStream {
   update(data: Uint8Array): void;
   final(signature: Uint8Array): void;
+  free?(): void;
+}
+
+/** Verifying a signature that was given beforehand (3.2). */
+export interface VerifySignatureWork {
+  once(data: Uint8Array): void;
+  start?: (() => VerifySignatureStream) | undefined;
+}
+
+interface VerifySignatureStream {
+  update(data: Uint8Array): void;
+  final(): void;
   free?(): void;
 }
 
@@ -89,6 +102,7 @@ interface Works {
   digest: DigestWork;
   sign: SignWork;
   verify: VerifyWork;
+  verifySignature: VerifySignatureWork;
   signRecover: RecoverWork;
   verifyRecover: RecoverWork;
 }
@@ -98,6 +112,7 @@ interface Streams {
   decrypt: CipherStream;
   sign: SignStream;
   verify: VerifyStream;
+  verifySignature: VerifySignatureStream;
 }
 
 /** An operation under way. */
