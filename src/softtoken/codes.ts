@@ -4,7 +4,7 @@
  */
 import { CKA } from "../spec/attributes.ts";
 import { CKM } from "../spec/mechanisms.ts";
-import { CKC, CKD, CKG_MGF, CKK, CKO, CKP_ML_DSA, CKP_ML_KEM, CKP_SLH_DSA, CKS, CKU } from "../spec/objects.ts";
+import { CKD, CKG_MGF, CKK, CKO, CKP_ML_DSA, CKP_ML_KEM, CKP_SLH_DSA, CKS, CKU } from "../spec/objects.ts";
 
 type Short<T, P extends string> = { readonly [N in keyof T as N extends `${P}_${infer S}` ? S : never]: number };
 
@@ -20,7 +20,6 @@ export const attr: Short<typeof CKA, "CKA"> = short(CKA, "CKA");
 export const mech: Short<typeof CKM, "CKM"> = short(CKM, "CKM");
 export const cls: Short<typeof CKO, "CKO"> = short(CKO, "CKO");
 export const keyType: Short<typeof CKK, "CKK"> = short(CKK, "CKK");
-export const certType: Short<typeof CKC, "CKC"> = short(CKC, "CKC");
 export const kdf: Short<typeof CKD, "CKD"> = short(CKD, "CKD");
 export const mgf: Short<typeof CKG_MGF, "CKG_MGF1"> = short(CKG_MGF, "CKG_MGF1");
 export const user: Short<typeof CKU, "CKU"> = short(CKU, "CKU");

@@ -135,7 +135,8 @@ export function openWithPin(
       return lease(name, known);
     }
   }
-  return openByScrypt(patience, { token, owner, wrap, name, cost }, Uint8Array.from(pin));
+  const copy = Uint8Array.from(pin);
+  return openByScrypt(patience, { token, owner, wrap, name, cost }, copy).finally(() => copy.fill(0));
 }
 
 interface Opening {
@@ -175,7 +176,6 @@ async function openByScrypt(patience: Patience, opening: Opening, pin: Uint8Arra
     },
     holders: 0,
   };
-  pin.fill(0);
   remembered.set(name, entry);
   return lease(name, entry);
 }

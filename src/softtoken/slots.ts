@@ -144,8 +144,10 @@ export async function initToken(app: Application, args: Args<"C_InitToken">): Pr
       if (!renewToken(app.db, row)) refuse("CKR_DEVICE_REMOVED", "the token was initialised elsewhere meanwhile");
       return;
     }
-    if (row.slot !== freeSlot(app.db)) refuse("CKR_SLOT_ID_INVALID", "the slot was taken meanwhile");
-    insertToken(app.db, row);
+    app.db.transaction(() => {
+      if (row.slot !== freeSlot(app.db)) refuse("CKR_SLOT_ID_INVALID", "the slot was taken meanwhile");
+      insertToken(app.db, row);
+    });
   });
   return {};
 }

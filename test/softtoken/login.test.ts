@@ -263,3 +263,35 @@ test("a PIN that cost less is made to cost what the options say, when it is used
   expect([wrapCost(row.user_wrap), wrapCost(row.so_wrap)]).toEqual([12, 10]);
   expect(await login(r, PIN)).toBe("CKR_OK");
 });
+
+test("a try is taken off before the PIN is looked at, for every process to see", async () => {
+  const store = join(folder(), "store.db");
+  const r = await rig({ store, login: false });
+  const trying = r.app.call("C_Login", { session: r.session, userType: 1, pin: PIN });
+  const left = () => {
+    const db = new DatabaseSync(store, { readOnly: true });
+    const row = db.prepare("SELECT user_left FROM token").get() as { user_left: number };
+    db.close();
+    return row.user_left;
+  };
+  // A process that is killed from here on has spent a try.
+  expect(left()).toBe(9);
+  await trying;
+  expect(left()).toBe(10);
+});
+
+test("two PINs tried at once cost two tries, and one that is right gives all back", async () => {
+  const r = await rig({ login: false, pinTries: 5 });
+  const second = await application(r.provider);
+  const session = await openSession(second, r.slot);
+  const both = [WRONG, WRONG].map((pin, i) =>
+    i === 0 ? login(r, pin) : rvOf(() => second.call("C_Login", { session, userType: 1, pin })),
+  );
+  expect(await Promise.all(both)).toEqual(["CKR_PIN_INCORRECT", "CKR_PIN_INCORRECT"]);
+  const { info } = await r.app.call("C_GetTokenInfo", { slot: r.slot });
+  expect((info.flags as number) & TOKEN_FLAGS.CKF_USER_PIN_COUNT_LOW[0]).not.toBe(0);
+  expect(await Promise.all([login(r, PIN), login(r, PIN)])).toEqual(
+    expect.arrayContaining(["CKR_OK", "CKR_USER_ALREADY_LOGGED_IN"]),
+  );
+  expect(await pinFlags(r)).toEqual(["CKF_USER_PIN_INITIALIZED"]);
+});

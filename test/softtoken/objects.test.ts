@@ -342,3 +342,49 @@ test("the SO calls a certificate trusted, and the user cannot take it back", asy
     "CKR_ATTRIBUTE_READ_ONLY",
   );
 });
+
+test.each<[string, Values]>([
+  ["data", { ...DATA, CKA_OBJECT_ID: derOid("1.2.3.4") }],
+  ["a certificate", { ...CERTIFICATE, CKA_CERTIFICATE_CATEGORY: 2, CKA_URL: "" }],
+  ["EC domain parameters", { CKA_CLASS: 6, CKA_KEY_TYPE: 3, CKA_EC_PARAMS: P256 }],
+  ["DH domain parameters", { CKA_CLASS: 6, CKA_KEY_TYPE: 2, CKA_PRIME: "p", CKA_BASE: "g" }],
+  ["a profile", { CKA_CLASS: 9, CKA_PROFILE_ID: 1 }],
+])("%s is stored, found and read", async (_what, values) => {
+  const r = await rig();
+  const object = await create(r, { ...values, CKA_TOKEN: true, CKA_LABEL: "it" });
+  expect(await findAll(r, { ...values, CKA_LABEL: "it" })).toEqual([object]);
+  expect(await attribute(r, object, "CKA_CLASS")).toBe(values.CKA_CLASS);
+  expect((await r.app.call("C_GetObjectSize", { session: r.session, object })).size).toBeGreaterThan(0);
+});
+
+test("a check value is that of the standard, given by the caller or left out", async () => {
+  const r = await rig();
+  const aes = { CKA_CLASS: 4, CKA_KEY_TYPE: 0x1f, CKA_VALUE: new Uint8Array(16) };
+  // AES-128 of a zero block under a zero key begins 66 e9 4b.
+  const right = Uint8Array.of(0x66, 0xe9, 0x4b);
+  expect(await attribute(r, await create(r, aes), "CKA_CHECK_VALUE")).toEqual(right);
+  expect(await attribute(r, await create(r, { ...aes, CKA_CHECK_VALUE: right }), "CKA_CHECK_VALUE")).toEqual(right);
+  const none = await create(r, { ...aes, CKA_CHECK_VALUE: new Uint8Array(0) });
+  expect(await attribute(r, none, "CKA_CHECK_VALUE")).toEqual(new Uint8Array(0));
+});
+
+test("a copy of what the SO trusts is not trusted", async () => {
+  const r = await rig();
+  const { app, session } = r;
+  const object = await create(r, { ...CERTIFICATE, CKA_TOKEN: true });
+  await app.call("C_Logout", { session });
+  await app.call("C_Login", { session, userType: 0, pin: SO_PIN });
+  await app.call("C_SetAttributeValue", { session, object, template: template({ CKA_TRUSTED: true }) });
+  await app.call("C_Logout", { session });
+  await app.call("C_Login", { session, userType: 1, pin: PIN });
+  const { copy } = await app.call("C_CopyObject", { session, object, template: [] });
+  expect(await attribute(r, copy, "CKA_TRUSTED")).toBe(false);
+});
+
+test("what goes wrong inside has a return value too", async () => {
+  const r = await rig();
+  const odd = [{ type: 0x80000001, value: true }];
+  expect(await rvOf(() => r.app.call("C_CreateObject", { session: r.session, template: odd }))).not.toBe("CKR_OK");
+  await r.provider.close();
+  expect(await rvOf(() => r.app.call("C_GetSlotList", { tokenPresent: true }))).toBe("CKR_CRYPTOKI_NOT_INITIALIZED");
+});

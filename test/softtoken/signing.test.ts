@@ -172,3 +172,34 @@ test("everything but logins and slow generations answers at once", async () => {
   expect(made).not.toBeInstanceOf(Promise);
   expect(app.call("C_GenerateRandom", { session, length: 16 })).not.toBeInstanceOf(Promise);
 });
+
+test("a signature given beforehand is verified over data in one part and in several (3.2)", async () => {
+  const r = await rig();
+  const { app, session } = r;
+  const pair = await generatePair(r, "CKM_EC_KEY_PAIR_GEN", { CKA_EC_PARAMS: params("secp256r1") });
+  const how = mechanism("CKM_ECDSA_SHA256");
+  const signature = await sign(r, pair.privateKey, how, DATA);
+  const init = { session, mechanism: how, key: pair.publicKey, signature };
+  await app.call("C_VerifySignatureInit", init);
+  await app.call("C_VerifySignature", { session, data: DATA });
+  await app.call("C_VerifySignatureInit", init);
+  await app.call("C_VerifySignatureUpdate", { session, data: DATA.subarray(0, 4) });
+  await app.call("C_VerifySignatureUpdate", { session, data: DATA.subarray(4) });
+  await app.call("C_VerifySignatureFinal", { session });
+  await app.call("C_VerifySignatureInit", init);
+  expect(await rvOf(() => app.call("C_VerifySignature", { session, data: utf8("other") }))).toBe(
+    "CKR_SIGNATURE_INVALID",
+  );
+  expect(await rvOf(() => app.call("C_VerifySignatureFinal", { session }))).toBe("CKR_OPERATION_NOT_INITIALIZED");
+});
+
+test("C_SessionCancel ends what its flags name", async () => {
+  const r = await rig();
+  const { app, session } = r;
+  const pair = await generatePair(r, "CKM_EC_KEY_PAIR_GEN", { CKA_EC_PARAMS: params("secp256r1") });
+  await app.call("C_SignInit", { session, mechanism: mechanism("CKM_ECDSA"), key: pair.privateKey });
+  await app.call("C_DigestInit", { session, mechanism: mechanism("CKM_SHA256") });
+  await app.call("C_SessionCancel", { session, flags: 0x800 });
+  expect(await rvOf(() => app.call("C_Sign", { session, data: DATA, room: 64 }))).toBe("CKR_OPERATION_NOT_INITIALIZED");
+  expect(bytes((await app.call("C_Digest", { session, data: DATA, room: 32 })).output).length).toBe(32);
+});

@@ -210,3 +210,14 @@ test.skipIf(opensslVersion() < 305)(derivation.mlKem.source, async () => {
   });
   expect(toHex((await attribute(r, key, "CKA_VALUE")) as Uint8Array)).toBe(mlKem.shared);
 });
+
+const mlDsa = vectors<{ source: string; public: string; data: string; signature: string }>("ml-dsa");
+
+test.skipIf(opensslVersion() < 305)(mlDsa.source, async () => {
+  const r = await rig();
+  const values = { CKA_CLASS: 2, CKA_KEY_TYPE: 0x4a, CKA_PARAMETER_SET: 1, CKA_VERIFY: true };
+  const key = await create(r, { ...values, CKA_VALUE: hex(mlDsa.public) });
+  const how = mechanism("CKM_ML_DSA");
+  expect(await verify(r, key, how, hex(mlDsa.data), hex(mlDsa.signature))).toBe("CKR_OK");
+  expect(await verify(r, key, how, hex(`${mlDsa.data}00`), hex(mlDsa.signature))).toBe("CKR_SIGNATURE_INVALID");
+});

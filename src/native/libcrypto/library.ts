@@ -15,7 +15,6 @@ export type Pointer = bigint;
 export type NativeValue = number | bigint | string | null | Uint8Array | BigUint64Array;
 
 const DECLARATIONS = {
-  OpenSSL_version_num: "ulong OpenSSL_version_num()",
   ERR_clear_error: "void ERR_clear_error()",
   EVP_get_digestbyname: "void *EVP_get_digestbyname(const char *name)",
   d2i_AutoPrivateKey: "void *d2i_AutoPrivateKey(void *a, void *pp, long length)",

@@ -109,7 +109,7 @@ function privateKeyInfo(of: Uint8Array, key: Uint8Array): Uint8Array {
 }
 
 /** The attributes of a SubjectPublicKeyInfo. @throws CodecError, or Refusal for a curve the token does not have */
-export function decodePublicKey(spki: Uint8Array): KeyParts | undefined {
+function decodePublicKey(spki: Uint8Array): KeyParts | undefined {
   const r = new Reader(spki, "SubjectPublicKeyInfo");
   const { value } = expectTlv(r, TAG.sequence, "SubjectPublicKeyInfo");
   const kind = readAlgorithm(value);

@@ -33,7 +33,7 @@ export function privateKeyInfo(object: TokenObject): Uint8Array {
 }
 
 /** SubjectPublicKeyInfo of a public key object. */
-export function publicKeyInfo(object: TokenObject): Uint8Array {
+function publicKeyInfo(object: TokenObject): Uint8Array {
   return encodePublicKey(object.keyType!, (type) => object.bytes(type)!, setOf(object));
 }
 

@@ -30,7 +30,7 @@ export interface DeriveRequest {
 }
 
 /** The value of a derived key and, of the keys it came from besides the base key, their part in its history. */
-export interface Derived {
+interface Derived {
   readonly value: Uint8Array;
   readonly others?: readonly TokenObject[];
 }

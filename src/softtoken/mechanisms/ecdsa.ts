@@ -26,7 +26,7 @@ const FLAGS =
   MECHANISM_FLAGS.CKF_EC_COMPRESS[0];
 
 /** Bytes of r and of s: those of the group's order (6.3.1). */
-export function halfLength(curve: TokenCurve): number {
+function halfLength(curve: TokenCurve): number {
   return Math.ceil(curve.bits / 8);
 }
 
@@ -127,7 +127,7 @@ function otherPair(curve: TokenCurve): PairParts {
 }
 
 /** A new key pair on the curve that the public template names. */
-export function generateOnCurve(type: number, publicTemplate: Values): PairParts {
+function generateOnCurve(type: number, publicTemplate: Values): PairParts {
   const params = publicTemplate.get(attr.EC_PARAMS);
   if (!(params instanceof Uint8Array)) return refuse("CKR_TEMPLATE_INCOMPLETE", "CKA_EC_PARAMS is missing");
   const curve = curveOfParams(params, type);

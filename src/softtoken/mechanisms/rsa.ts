@@ -106,7 +106,7 @@ function verifyRecover(key: TokenObject, { name, padding }: Scheme): RecoverWork
 }
 
 /** What an encryption of keys does, from the encryption of data. */
-export function wrapping(of: Pick<Definition, "encrypt" | "decrypt">): Required<Pick<Definition, "wrap" | "unwrap">> {
+function wrapping(of: Pick<Definition, "encrypt" | "decrypt">): Required<Pick<Definition, "wrap" | "unwrap">> {
   return {
     wrap: (key, mechanism, plain) => of.encrypt!(key, mechanism).once(plain),
     unwrap: (key, mechanism, wrapped) => of.decrypt!(key, mechanism).once(wrapped),

@@ -90,7 +90,13 @@ export function addObjects(app: Application, session: Session, drafts: readonly 
   if (drafts.length > 1) app.db.transaction(() => add(true));
   else add(true);
   add(false);
+  // What is sealed now need not stay in the open.
+  for (const { values, secrets } of drafts) if (values.get(attr.TOKEN) === true) wipe(secrets);
   return drafts.map((draft) => handles.get(draft)!);
+}
+
+function wipe(secrets: ReadonlyMap<number, Uint8Array>): void {
+  for (const secret of secrets.values()) secret.fill(0);
 }
 
 function addObject(app: Application, session: Session, { values, secrets }: Draft): number {
@@ -116,6 +122,7 @@ function addObject(app: Application, session: Session, { values, secrets }: Draf
       return value && new Uint8Array(value);
     },
   });
+  object.material("secrets", () => ({ free: () => wipe(secrets) }));
   token.sessionObjects.set(handle, object);
   session.objects.add(handle);
   return handle;
@@ -130,7 +137,9 @@ export function changeObject(app: Application, session: Session, object: TokenOb
     return;
   }
   const { token } = session;
-  const sealed = sealRow(token, token.keys, object.uid, values, secretsOf(object));
+  const secrets = secretsOf(object);
+  const sealed = sealRow(token, token.keys, object.uid, values, secrets);
+  wipe(secrets);
   if (!replaceObject(app.db, object.row, object.revision, sealed)) {
     refuse("CKR_FUNCTION_FAILED", "the object was changed by another process meanwhile");
   }

@@ -14,7 +14,7 @@ import { isSecretClass, type Policy, policyOf, type Rule } from "./policy.ts";
 import { codeIn, impose, readTemplate } from "./template.ts";
 
 /** How an object comes to be; which footnotes of the policy apply. */
-export type Origin = "create" | "generate" | "unwrap" | "derive";
+type Origin = "create" | "generate" | "unwrap" | "derive";
 
 const NEEDED: Readonly<Record<Origin, string>> = { create: "1", generate: "3", unwrap: "5", derive: "5" };
 const FORBIDDEN: Readonly<Record<Origin, string>> = { create: "2", generate: "4", unwrap: "6", derive: "6" };

@@ -24,7 +24,7 @@ const GUARDED: readonly (readonly [type: number, stranger: boolean])[] = [
 ];
 
 /** Whether a public object says something that only a row with a MAC may say. */
-export function isGuarded(values: Values): boolean {
+function isGuarded(values: Values): boolean {
   return GUARDED.some(([type, stranger]) => values.has(type) && values.get(type) !== stranger);
 }
 

@@ -6,7 +6,6 @@ import { sameBytes } from "../../codec/bytes.ts";
 import type { Attribute, AttributeValue, Ulong } from "../../cryptoki/port.ts";
 import { small } from "../../cryptoki/ulong.ts";
 import { attributeKind, attributeName } from "../../spec/attributes.ts";
-import { attr } from "../codes.ts";
 import { refuse } from "../refusal.ts";
 import { isTemplate, type Values } from "../store/record.ts";
 
@@ -85,10 +84,4 @@ export function lengthInC(value: AttributeValue): number {
   if (typeof value === "boolean") return 1;
   if (!Array.isArray(value)) return 8;
   return value.length * (isTemplate(value) ? 24 : 8);
-}
-
-/** Whether a template says what an object is and who sees it, for errors. */
-export function describe(values: Values): string {
-  const label = values.get(attr.LABEL);
-  return label instanceof Uint8Array ? `label ${JSON.stringify(Buffer.from(label).toString())}` : "no label";
 }

@@ -5,7 +5,15 @@
 import type { Args, Reply } from "../../cryptoki/port.ts";
 import type { Application } from "../application.ts";
 import { attr } from "../codes.ts";
-import { intoRoom, intoRoomExactly, mustBeAuthenticated, mustBeSinglePart, streamOf } from "./state.ts";
+import {
+  intoRoom,
+  intoRoomExactly,
+  mustBeAuthenticated,
+  mustBeSinglePart,
+  streamOf,
+  type VerifySignatureWork,
+  type VerifyWork,
+} from "./state.ts";
 import { ableTo, keyFor } from "./usage.ts";
 
 type InitArgs = Args<"C_SignInit">;
@@ -75,6 +83,68 @@ export function verifyFinal(app: Application, args: Args<"C_VerifyFinal">): Repl
   const { operations } = app.session(args.session);
   operations.step("verify", (active) => streamOf(active).final(args.signature));
   operations.end("verify");
+  return {};
+}
+
+/** 3.2, 5.14.5: the signature comes first, the data after it. */
+export function verifySignatureInit(
+  app: Application,
+  args: Args<"C_VerifySignatureInit">,
+): Reply<"C_VerifySignatureInit"> {
+  const session = app.freshSession(args.session);
+  const { mechanism } = args;
+  session.operations.mustBeFree("verifySignature");
+  const definition = ableTo(mechanism, "verify");
+  const key = keyFor(app, session, args.key, "verify", mechanism, definition);
+  const work = withSignature(definition.verify(key, mechanism), Uint8Array.from(args.signature));
+  session.operations.begin("verifySignature", work, mechanism.type, key.flag(attr.ALWAYS_AUTHENTICATE));
+  return {};
+}
+
+function withSignature(work: VerifyWork, signature: Uint8Array): VerifySignatureWork {
+  const start = work.start?.bind(work);
+  return {
+    once: (data) => work.once(data, signature),
+    start:
+      start &&
+      (() => {
+        const stream = start();
+        return {
+          update: (data) => stream.update(data),
+          final: () => stream.final(signature),
+          free: () => stream.free?.(),
+        };
+      }),
+  };
+}
+
+export function verifySignature(app: Application, args: Args<"C_VerifySignature">): Reply<"C_VerifySignature"> {
+  const { operations } = app.session(args.session);
+  operations.step("verifySignature", (active) => {
+    mustBeSinglePart(active);
+    mustBeAuthenticated(active);
+    active.work.once(args.data);
+  });
+  operations.end("verifySignature");
+  return {};
+}
+
+export function verifySignatureUpdate(
+  app: Application,
+  args: Args<"C_VerifySignatureUpdate">,
+): Reply<"C_VerifySignatureUpdate"> {
+  const { operations } = app.session(args.session);
+  operations.step("verifySignature", (active) => streamOf(active).update(args.data));
+  return {};
+}
+
+export function verifySignatureFinal(
+  app: Application,
+  args: Args<"C_VerifySignatureFinal">,
+): Reply<"C_VerifySignatureFinal"> {
+  const { operations } = app.session(args.session);
+  operations.step("verifySignature", (active) => streamOf(active).final());
+  operations.end("verifySignature");
   return {};
 }
 

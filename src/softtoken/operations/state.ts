@@ -17,6 +17,7 @@ export type OperationKind =
   | "digest"
   | "sign"
   | "verify"
+  | "verifySignature"
   | "signRecover"
   | "verifyRecover";
 
@@ -35,7 +36,7 @@ export interface SignWork {
   start?(): SignStream;
 }
 
-export interface SignStream {
+interface SignStream {
   update(data: Uint8Array): void;
   final(): Uint8Array;
   free?(): void;
@@ -47,9 +48,21 @@ export interface VerifyWork {
   start?(): VerifyStream;
 }
 
-export interface VerifyStream {
+interface VerifyStream {
   update(data: Uint8Array): void;
   final(signature: Uint8Array): void;
+  free?(): void;
+}
+
+/** Verifying a signature that was given beforehand (3.2). */
+export interface VerifySignatureWork {
+  once(data: Uint8Array): void;
+  start?: (() => VerifySignatureStream) | undefined;
+}
+
+interface VerifySignatureStream {
+  update(data: Uint8Array): void;
+  final(): void;
   free?(): void;
 }
 
@@ -77,7 +90,7 @@ export interface RecoverWork {
 }
 
 /** A search: what is left to tell. */
-export interface FindWork {
+interface FindWork {
   readonly found: readonly number[];
   at: number;
 }
@@ -89,6 +102,7 @@ interface Works {
   digest: DigestWork;
   sign: SignWork;
   verify: VerifyWork;
+  verifySignature: VerifySignatureWork;
   signRecover: RecoverWork;
   verifyRecover: RecoverWork;
 }
@@ -98,6 +112,7 @@ interface Streams {
   decrypt: CipherStream;
   sign: SignStream;
   verify: VerifyStream;
+  verifySignature: VerifySignatureStream;
 }
 
 /** An operation under way. */

@@ -35,7 +35,7 @@ export class Busy extends Error {
 }
 
 /** What goes into and comes out of a column. */
-export type Column = number | string | Uint8Array | null;
+type Column = number | string | Uint8Array | null;
 export type Row = Readonly<Record<string, Column>>;
 
 /** A prepared statement. */

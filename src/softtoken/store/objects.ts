@@ -5,7 +5,7 @@
 import type { Database, Row } from "./database.ts";
 
 /** The fields by which objects are found without being decoded. */
-export const INDEXED = ["keyid", "label", "subject", "issuer", "class"] as const;
+const INDEXED = ["keyid", "label", "subject", "issuer", "class"] as const;
 export type IndexedField = (typeof INDEXED)[number];
 
 /** Index entries of an object; `class` is always there. */
