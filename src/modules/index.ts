@@ -4,9 +4,7 @@
  */
 import type { Provider } from "../cryptoki/port.ts";
 import { closeAtExit } from "../host/exit.ts";
-import { conflict, ModuleError, type NativeModuleOptions, nativeModule } from "../native/module/index.ts";
-import { processModule } from "./process.ts";
-import { threadModule } from "./thread.ts";
+import { ModuleError } from "../native/module/errors.ts";
 
 /**
  * Where a native module runs: `direct` on the event loop, for modules that never wait; `thread` in threads of its own in
@@ -46,16 +44,29 @@ export interface ModuleContext {
  *
  * One library is one instance per process: if it is in this process already with another environment or `pReserved`, it
  * gets a process of its own whatever the placement.
- * @throws ModuleError if there is no such library or it is for another machine
+ * Its `open` throws ModuleError if there is no such library or it is for another machine.
+ * @throws ModuleError for a time limit that the placement cannot keep
  */
 export function openProvider(reference: ModuleReference, context: ModuleContext = {}): Provider {
   if (reference.module === "softtoken") return builtIn(reference);
-  const provider = place(reference, context);
-  const forget = closeAtExit(provider);
+  const { placement, timeoutMs } = reference;
+  if (timeoutMs !== undefined && (placement ?? "process") !== "process") {
+    throw new ModuleError(reference.module, `a time limit needs placement process, not ${placement}`);
+  }
+  let placed: Promise<Provider> | undefined;
+  let forget: () => void = () => undefined;
   return {
-    open: () => provider.open(),
+    async open() {
+      // What crosses into C takes time to load, and most commands on the built-in token have no need of it.
+      placed ??= import("./place.ts").then(({ place }) => {
+        const provider = place(reference, context);
+        forget = closeAtExit(provider);
+        return provider;
+      });
+      return (await placed).open();
+    },
     async close() {
-      await provider.close();
+      await (await placed?.catch(() => undefined))?.close();
       forget();
     },
   };
@@ -77,24 +88,4 @@ function builtIn({ module, store, scryptCost, soRecovery }: ModuleReference): Pr
     },
     close: () => provider?.close(),
   };
-}
-
-type Closable = Provider & { isBusy(): boolean };
-
-function place(reference: ModuleReference, context: ModuleContext): Closable {
-  const { module: path, environment, reserved, timeoutMs } = reference;
-  if (timeoutMs !== undefined && (reference.placement ?? "process") !== "process") {
-    throw new ModuleError(path, `a time limit needs placement process, not ${reference.placement}`);
-  }
-  const options: NativeModuleOptions = {
-    path,
-    ...(environment === undefined ? {} : { environment }),
-    ...(reserved === undefined ? {} : { reserved }),
-  };
-  const placement = timeoutMs === undefined ? (reference.placement ?? context.placement ?? "thread") : "process";
-  if (placement !== "process" && conflict(options) === undefined) {
-    return placement === "direct" ? nativeModule(options) : threadModule(options);
-  }
-  // A child can always be ended, so it never keeps this process from ending.
-  return { ...processModule({ ...options, ...(timeoutMs === undefined ? {} : { timeoutMs }) }), isBusy: () => false };
 }

@@ -98,7 +98,7 @@ describe.each(subjects)("the API on $name", ({ open }) => {
 
   test("two sessions at once share one login, and neither logs the other out", async () => {
     calls.length = 0;
-    let letGo = () => undefined as void;
+    let letGo: () => void = () => undefined;
     const held = new Promise<void>((resolve) => {
       letGo = resolve;
     });

@@ -1,0 +1,28 @@
+/**
+ * Placing a native module: in this process, in threads, or in a child process.
+ * @module
+ */
+import type { Provider } from "../cryptoki/port.ts";
+import { conflict, type NativeModuleOptions, nativeModule } from "../native/module/index.ts";
+import type { ModuleContext, ModuleReference } from "./index.ts";
+import { processModule } from "./process.ts";
+import { threadModule } from "./thread.ts";
+
+/** A provider that tells whether a call is inside C. */
+export type Closable = Provider & { isBusy(): boolean };
+
+/** @throws ModuleError if there is no such library or it is for another machine */
+export function place(reference: ModuleReference, context: ModuleContext): Closable {
+  const { module: path, environment, reserved, timeoutMs } = reference;
+  const options: NativeModuleOptions = {
+    path,
+    ...(environment === undefined ? {} : { environment }),
+    ...(reserved === undefined ? {} : { reserved }),
+  };
+  const placement = timeoutMs === undefined ? (reference.placement ?? context.placement ?? "thread") : "process";
+  if (placement !== "process" && conflict(options) === undefined) {
+    return placement === "direct" ? nativeModule(options) : threadModule(options);
+  }
+  // A child can always be ended, so it never keeps this process from ending.
+  return { ...processModule({ ...options, ...(timeoutMs === undefined ? {} : { timeoutMs }) }), isBusy: () => false };
+}
