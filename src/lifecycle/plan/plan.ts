@@ -133,8 +133,10 @@ function withFiles(
   outcomes: ReadonlyMap<string, KeyOutcome>,
 ): Step[] {
   const publishes = (step: Step) => step.action === "publish" || step.action === "hook";
-  const last = (step: Step) => step.action === "retire";
   const { steps } = outcome;
+  // What makes room for a new key (a token that cannot keep both) goes before it; what was replaced goes last.
+  const generates = steps.findIndex(({ action }) => action === "generate");
+  const last = (step: Step) => step.action === "retire" && steps.indexOf(step) > generates;
   const ordered = [
     ...steps.filter((step) => !publishes(step) && !last(step)),
     ...steps.filter(publishes),
