@@ -120,6 +120,16 @@ export class Token {
     }
   }
 
+  /**
+   * Logs the user out and in again, for tokens that hold on to keys until then. Does nothing where another part of this
+   * process has logged in. @throws CryptokiError from C_Login; nobody is logged in then
+   */
+  async loginAgain(session: Session, pin: PinSupply): Promise<void> {
+    if (this.#role !== "USER" || !this.#ours) return;
+    await this.module.call("C_Logout", { session: session.handle });
+    await this.#sendLogin("USER", session.handle, pin);
+  }
+
   async #leave(session: Ulong): Promise<void> {
     this.#logins -= 1;
     if (this.#logins > 0) return;

@@ -3,6 +3,7 @@
  * @module
  */
 import type { Structure } from "../cryptoki/port.ts";
+import type { CurveName } from "../spec/curves.ts";
 
 export type FamilyName = "softtoken" | "softhsm" | "tpm2" | "nss" | "yubikey" | "smartcard-hsm" | "yubihsm" | "generic";
 
@@ -23,6 +24,17 @@ export interface Family {
   readonly labels: boolean;
   /** CKA_ID and CKA_LABEL of its objects can be changed, so a key can be rotated without a gap. */
   readonly renames: boolean;
+  /** EC curves that it makes keys on; whatever its mechanism's sizes allow where absent. */
+  readonly curves?: readonly CurveName[];
+  /** What its keys can be made for; anything where absent. */
+  readonly usages?: readonly ("sign" | "derive" | "decrypt" | "wrap")[];
+  /** A usage that a key is not to have is left out of its template: its library refuses CKA_ENCRYPT=false and the like. */
+  readonly omitsFalse: boolean;
+  /**
+   * Keys that were made or used stay loaded until the user logs out, and there may be room for two: the user logs in anew
+   * before each use and write. A key that is destroyed while it is loaded keeps its room until the module is closed.
+   */
+  readonly freshLogin: boolean;
   /** How it wants Edwards and Montgomery curves in CKA_EC_PARAMS: by object identifier, or by name (PKCS#11 3.0 6.3.5). */
   readonly curveParams: "oid" | "name";
   /** How a new token comes to be: C_InitToken in a slot with an uninitialised token, or only the user PIN is set. */
@@ -40,6 +52,8 @@ const GENERIC: Family = {
   neverLocks: false,
   labels: true,
   renames: true,
+  omitsFalse: false,
+  freshLogin: false,
   curveParams: "oid",
   initialise: "token",
   paths: [],
@@ -74,9 +88,13 @@ export const FAMILIES: readonly Family[] = [
     model: /TPM|SW/i,
     manufacturer: /^(?:IBM|Infineon|STMicro|Nuvoton|Intel|AMD|Microsoft|swtpm).*/i,
     placement: "thread",
+    curves: ["secp256r1", "secp384r1"],
+    usages: ["sign", "decrypt"],
+    omitsFalse: true,
+    freshLogin: true,
     explain: {
       CKR_GENERAL_ERROR:
-        "a process that died without closing the module may have left sessions in the TPM; flush them: tpm2_flushcontext -t -l -s",
+        "a process that died without closing the module may have left sessions or keys in the TPM; a restart frees them, or: tpm2_flushcontext -t -l -s",
     },
     paths: [
       "/usr/lib/x86_64-linux-gnu/pkcs11/libtpm2_pkcs11.so",
@@ -91,6 +109,7 @@ export const FAMILIES: readonly Family[] = [
     manufacturer: /^Mozilla Foundation$/,
     placement: "direct",
     neverLocks: true,
+    curves: ["secp256r1", "secp384r1", "secp521r1"],
     initialise: "pin",
     paths: ["/usr/lib/x86_64-linux-gnu/libsoftokn3.so", "/usr/lib/aarch64-linux-gnu/libsoftokn3.so"],
   },
@@ -126,6 +145,11 @@ export const FAMILIES: readonly Family[] = [
     paths: ["/usr/lib/x86_64-linux-gnu/pkcs11/yubihsm_pkcs11.so"],
   },
 ];
+
+/** The family of a name. */
+export function familyNamed(name: FamilyName): Family {
+  return FAMILIES.find((family) => family.name === name) ?? GENERIC;
+}
 
 /** The family that a library's file name tells, before it is opened. */
 export function familyOfLibrary(path: string): Family {

@@ -2,9 +2,9 @@
  * Reaching the declared tokens: each is opened once, searched for once and logged in to once.
  * @module
  */
-import { KeywrightError } from "../cryptoki/errors.ts";
+import { failedWith, KeywrightError } from "../cryptoki/errors.ts";
 import { type Module, type TokenMatch, TokenNotFoundError } from "../cryptoki/module.ts";
-import type { Pin } from "../cryptoki/pin.ts";
+import { Pin, type PinSupply } from "../cryptoki/pin.ts";
 import type { Ulong } from "../cryptoki/port.ts";
 import type { Session } from "../cryptoki/session/session.ts";
 import type { Role, Token } from "../cryptoki/token.ts";
@@ -52,13 +52,16 @@ export class PresentToken {
   /** The session, logged in as the user where a PIN is declared. */
   readonly session: Session;
   readonly loggedIn: boolean;
+  readonly #pin: PinSupply | undefined;
   readonly #surroundings: Surroundings;
 
+  /** @param pin the PIN that the user is logged in with; undefined where there is none, or a PIN pad asks for it */
   constructor(
     declared: TokenDeclaration,
     token: Token,
     session: Session,
     loggedIn: boolean,
+    pin: PinSupply | undefined,
     surroundings: Surroundings,
   ) {
     this.declared = declared;
@@ -66,11 +69,18 @@ export class PresentToken {
     this.family = familyOfToken(token.info, declared.module);
     this.session = session;
     this.loggedIn = loggedIn;
+    this.#pin = pin;
     this.#surroundings = surroundings;
   }
 
+  /** Frees the room that keys take in the token once they were used, where its family wants that: logs in anew. */
+  async unloadKeys(): Promise<void> {
+    if (this.family.freshLogin && this.#pin !== undefined) await this.token.loginAgain(this.session, this.#pin);
+  }
+
   /** Runs `write` in a session that may make and delete objects: the user's own, or one of the SO (`writeAs: so`). */
-  write<T>(write: (session: Session) => Promise<T>): Promise<T> {
+  async write<T>(write: (session: Session) => Promise<T>): Promise<T> {
+    await this.unloadKeys();
     if (this.declared.writeAs === "user") return write(this.session);
     const pin = pinFor(this.declared, "SO", this.#surroundings);
     return this.token.withSession({ user: "SO", pin, write: true }, write);
@@ -182,20 +192,41 @@ async function withOpenModule<T>(
     }
     return use(unreadable(declared, error));
   }
-  const pin = pinFor(declared, "USER", surroundings);
+  const pin = keptPin(pinFor(declared, "USER", surroundings), familyOfToken(token.info, declared.module));
   // What `use` throws is not a failure to reach the token.
   let reached = false;
   const user =
-    pin === undefined && !token.has("CKF_PROTECTED_AUTHENTICATION_PATH") ? {} : { user: "USER" as const, pin };
+    pin === undefined && !token.has("CKF_PROTECTED_AUTHENTICATION_PATH")
+      ? {}
+      : { user: "USER" as const, pin: pin?.supply };
   try {
     return await token.withSession({ ...user, write: !token.has("CKF_WRITE_PROTECTED") }, (session) => {
       reached = true;
-      return use(new PresentToken(declared, token, session, "user" in user, surroundings));
+      return use(new PresentToken(declared, token, session, "user" in user, pin?.supply, surroundings));
     });
   } catch (error) {
     if (reached) throw error;
-    return use(unreadable(declared, error));
+    if (failedWith(error, "CKR_USER_PIN_NOT_INITIALIZED")) {
+      return await use({ state: "absent", declared, reason: `${token.uri} has no user PIN yet`, blank: token, module });
+    }
+    return await use(unreadable(declared, error));
+  } finally {
+    pin?.wipe();
   }
+}
+
+/** A PIN that is read once although it is sent more than once, where the family wants that; else it is never kept. */
+function keptPin(read: (() => Promise<Pin>) | undefined, { freshLogin }: Family) {
+  if (read === undefined) return undefined;
+  if (!freshLogin) return { supply: read, wipe: () => undefined };
+  let kept: Pin | undefined;
+  return {
+    supply: async () => {
+      kept ??= await read();
+      return kept.use((bytes) => Pin.from(bytes));
+    },
+    wipe: () => kept?.wipe(),
+  };
 }
 
 /** The one token that was never initialised, in the declared slot if there is one. */

@@ -54,6 +54,8 @@ export interface SeenAbsent {
   readonly reason: string;
   /** Whether there is one token that can be initialised to become it. */
   readonly blank: boolean;
+  /** What that one can make. */
+  readonly canGenerate?: CanGenerate;
 }
 
 export interface SeenUnreadable {

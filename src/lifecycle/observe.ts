@@ -54,9 +54,13 @@ export async function observe(
 }
 
 async function observeToken(access: Access): Promise<SeenToken> {
-  if (access.state === "absent") return { state: "absent", reason: access.reason, blank: access.blank !== undefined };
   if (access.state === "unreadable") return failed(access.error);
   try {
+    if (access.state === "absent") {
+      const { reason, blank } = access;
+      if (blank === undefined) return { state: "absent", reason, blank: false };
+      return { state: "absent", reason, blank: true, canGenerate: await observeMechanisms(blank) };
+    }
     return {
       state: "present",
       uri: access.token.uri,
@@ -85,15 +89,16 @@ const GENERATORS = {
   Montgomery: "CKM_EC_MONTGOMERY_KEY_PAIR_GEN",
 } as const;
 
-async function observeMechanisms(token: Token): Promise<CanGenerate> {
+async function observeMechanisms({ module, slot }: Token): Promise<CanGenerate> {
   const can: Record<string, { least: number; most: number }> = {};
+  // Not by asking for each: some libraries complain on standard error of one that they do not have.
+  const { mechanisms } = await module.call("C_GetMechanismList", { slot });
+  const there = new Set(mechanisms.map(Number));
   for (const [algorithm, name] of Object.entries(GENERATORS)) {
-    try {
-      const { info } = await token.module.call("C_GetMechanismInfo", { slot: token.slot, type: CKM[name][0] });
-      can[algorithm] = { least: Number(info.minKeySize), most: Number(info.maxKeySize) };
-    } catch (error) {
-      if (!(error instanceof CryptokiError && error.is("CKR_MECHANISM_INVALID"))) throw error;
-    }
+    const [type] = CKM[name];
+    if (!there.has(type)) continue;
+    const { info } = await module.call("C_GetMechanismInfo", { slot, type });
+    can[algorithm] = { least: Number(info.minKeySize), most: Number(info.maxKeySize) };
   }
   return can;
 }

@@ -44,7 +44,7 @@ export function keyPairTemplates({ type, identity, usage, attributes }: KeyPairW
     ...(family.labels ? { CKA_LABEL: identity.label } : {}),
   };
   const may = (use: Usage) => usage.includes(use);
-  return {
+  const full = {
     mechanism: mechanism(generator),
     publicKey: {
       CKA_CLASS: "CKO_PUBLIC_KEY",
@@ -72,7 +72,17 @@ export function keyPairTemplates({ type, identity, usage, attributes }: KeyPairW
       CKA_COPYABLE: attributes?.copyable,
       CKA_ALLOWED_MECHANISMS: attributes?.allowedMechanisms as MechanismName[] | undefined,
     },
-  };
+  } as const;
+  if (!family.omitsFalse) return full;
+  return { ...full, publicKey: withoutUnused(full.publicKey), privateKey: withoutUnused(full.privateKey) };
+}
+
+/** Without the usages that are not wanted. */
+function withoutUnused(attributes: Attributes): Attributes {
+  const usages = /^CKA_(?:SIGN|VERIFY|ENCRYPT|DECRYPT|WRAP|UNWRAP|DERIVE)$/;
+  return Object.fromEntries(
+    Object.entries(attributes).filter(([name, value]) => value !== false || !usages.test(name)),
+  );
 }
 
 function parameters(type: KeyType, family: Family): Attributes {

@@ -7,6 +7,7 @@ import { type Cryptoki, type Provider, tellsPinTries } from "../cryptoki/port.ts
 import { familyOfLibrary, familyOfToken } from "../families/families.ts";
 import { guardPins } from "../pins/guard.ts";
 import type { PinMemory } from "../pins/memory.ts";
+import { explained } from "./explained.ts";
 import { type ModuleReference, openProvider } from "./index.ts";
 import { locate } from "./stores.ts";
 
@@ -28,8 +29,8 @@ export function openGuarded(
   layer: (inner: Cryptoki) => Cryptoki = (inner) => inner,
 ): Provider {
   const { reference, prepare } = locate(wanted);
-  const { placement } = familyOfLibrary(reference.module);
-  const provider = openProvider(reference, { placement });
+  const family = familyOfLibrary(reference.module);
+  const provider = openProvider(reference, { placement: family.placement });
   const options = {
     memory: context.memory,
     attended: context.attended,
@@ -41,7 +42,7 @@ export function openGuarded(
       await prepare();
       const inner = await provider.open();
       const tries = tellsPinTries(inner) ? { tries: inner.pinTries.bind(inner) } : {};
-      return guardPins(layer(inner), { ...options, ...tries });
+      return explained(guardPins(layer(inner), { ...options, ...tries }), family);
     },
     close: () => provider.close(),
   };

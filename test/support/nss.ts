@@ -5,6 +5,7 @@
  * keys and certificates. A fresh database has no password: the SO logs in with an empty PIN, and C_InitPIN sets the
  * user's. There is no SO PIN afterwards: once the user's PIN is set, the SO cannot log in any more.
  */
+import { execFileSync } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -26,4 +27,12 @@ export function nss(): Nss {
     slot: 2,
     remove: () => rmSync(folder, { recursive: true, force: true }),
   };
+}
+
+/** A module that is softokn with its parameters from NSS_LIB_PARAMS (nss-params.c), compiled into a folder. */
+export function nssForOthers(folder: string): string {
+  const path = join(folder, "nss-params.so");
+  const softokn = `-DSOFTOKN=${JSON.stringify(peerPath("nss"))}`;
+  execFileSync("cc", ["-shared", "-fPIC", softokn, "-o", path, join(import.meta.dirname, "nss-params.c"), "-ldl"]);
+  return path;
 }

@@ -17,6 +17,10 @@ import { peerPath } from "./peers.ts";
 export interface Tpm2 {
   readonly path: string;
   readonly environment: Readonly<Record<string, string>>;
+  /** How the simulator is reached, for TPM2_PKCS11_TCTI beside a declared store. */
+  readonly tcti: string;
+  /** A folder for `store:`; not there yet. */
+  readonly store: string;
   /** Ends the simulator and removes its folder. */
   remove(): Promise<void>;
 }
@@ -41,6 +45,8 @@ export async function tpm2(): Promise<Tpm2> {
   await listening(port + 1, swtpm);
   return {
     path: peerPath("tpm2") ?? "libtpm2_pkcs11.so.1",
+    tcti: `swtpm:port=${port}`,
+    store: join(folder, "declared"),
     environment: {
       TPM2_PKCS11_STORE: store,
       TPM2_PKCS11_BACKEND: "esysdb",

@@ -209,6 +209,7 @@ class KeyRun {
   async #request({ path, subject }: StepOf<"request">): Promise<void> {
     const { session } = this.#at;
     const identity = this.#made.length > 0 ? await identityOf(this.#made[0]!) : finalIdentity(this.#key);
+    await this.#at.unloadKeys();
     const signer = await signerFor(session, await privateKeyAt(session, identity));
     const der = await makeRequest(
       parseName(subject),

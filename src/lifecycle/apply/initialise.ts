@@ -28,7 +28,8 @@ export async function initialiseToken(access: Access, label: string, surrounding
   if (soPin === undefined || userPin === undefined)
     throw new ApplyError(`the token ${declared.name} lacks pin or soPin`);
   if (!onlyPin && !blank.has("CKF_TOKEN_INITIALIZED")) await blank.initialise(label, soPin);
-  if (!blank.has("CKF_USER_PIN_INITIALIZED")) await blank.initialisePin(soPin, userPin);
+  // Absent means that there is no user PIN, whatever the flag says: tpm2-pkcs11 sets it once the token is initialised.
+  await blank.initialisePin(soPin, userPin);
   if (declared.initHook === undefined) return;
   const program = resolve(surroundings.folder, declared.initHook);
   const { status, signal } = await run(program, {

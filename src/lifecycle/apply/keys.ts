@@ -82,6 +82,7 @@ export async function certify(
     digest: wanted.digest === undefined ? undefined : digestByName(wanted.digest),
     pss: wanted.pss,
   });
+  await unloadKeys(at, issuing.at);
   const der = await makeCertificate(
     {
       subject: parseName(wanted.subject),
@@ -100,8 +101,15 @@ export async function certify(
       hints: ["the token's signature is wrong, or its public key object belongs to another key"],
     });
   }
-  if (key.type.algorithm !== "Montgomery" && key.usage.includes("sign")) await prove(session, identity, spki, key.name);
+  if (key.type.algorithm !== "Montgomery" && key.usage.includes("sign")) {
+    await unloadKeys(at, issuing.at);
+    await prove(session, identity, spki, key.name);
+  }
   return writeCertificate(at, der, identity);
+}
+
+async function unloadKeys(...tokens: PresentToken[]): Promise<void> {
+  for (const token of new Set(tokens)) await token.unloadKeys();
 }
 
 /** Signs random bytes with the key and verifies them with its public key, outside the token. */

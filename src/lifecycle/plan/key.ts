@@ -2,12 +2,13 @@
  * The steps of one key.
  * @module
  */
-import { FAMILIES } from "../../families/families.ts";
+import { familyNamed } from "../../families/families.ts";
 import { type CertificateFacts, fingerprint, readCertificate } from "../../x509/read.ts";
 import type { KeyDeclaration } from "../declaration.ts";
 import { typeOf } from "../declaration.ts";
 import { archiveIdentity, finalIdentity, type Identity, newIdentity, standing } from "../identities.ts";
 import type { Observation, SeenObject, SeenPresent } from "../observation.ts";
+import { checkCapability } from "./capability.ts";
 import { certificatePlan, type IssuerState, renewal } from "./certificate.ts";
 import { type Disentangled, disentangle, type KeyObjects } from "./disentangle.ts";
 import { drift } from "./drift.ts";
@@ -96,7 +97,7 @@ class KeyPlanner {
 
   #objects(): KeyObjects {
     const { token } = this.#context;
-    const labels = FAMILIES.find(({ name }) => name === token.family)?.labels ?? true;
+    const { labels } = familyNamed(token.family);
     const by = (wanted: ReturnType<typeof standing>) =>
       token.objects.filter((object) => standing(object, this.#key, labels) === wanted);
     const conflict = by("conflict")[0];
@@ -124,23 +125,9 @@ class KeyPlanner {
 
   /** A key where there was none: made under its final identity at once, so that a run that dies is completed. */
   #first(): KeyOutcome {
-    this.#checkCapability();
+    checkCapability(this.#key, this.#context.token);
     this.#generate(finalIdentity(this.#key), "it does not exist");
     return this.#certify(finalIdentity(this.#key), "issue", "it is new", true);
-  }
-
-  #checkCapability(): void {
-    const { canGenerate } = this.#context.token;
-    const { type } = this.#key;
-    const range = canGenerate[type.algorithm];
-    const can = Object.entries(canGenerate).map(([name, { least, most }]) =>
-      name === "RSA" ? `RSA:${least} to RSA:${most}` : name,
-    );
-    const bits = type.algorithm === "RSA" ? type.bits : undefined;
-    if (range !== undefined && (bits === undefined || (bits >= range.least && bits <= range.most))) return;
-    throw new Refusal(`the token cannot make a key of type ${typeOf(this.#key)}`, [
-      `it can make: ${can.join(", ") || "none"}`,
-    ]);
   }
 
   #generate(identity: Identity, reason: string): void {
@@ -192,19 +179,19 @@ class KeyPlanner {
 
   #rotate(reason: string, found: Disentangled, { final }: KeyObjects): KeyOutcome {
     const { key } = this.#context;
-    const family = FAMILIES.find(({ name }) => name === this.#context.token.family);
-    if (family?.renames === false && key.retireOld !== "destroy") {
+    const family = familyNamed(this.#context.token.family);
+    if (!family.renames && key.retireOld !== "destroy") {
       throw new Refusal(
         `${family.title} cannot change the id of a key, so the old one would be lost when it is replaced`,
         ["declare retireOld: destroy if that is what is wanted"],
       );
     }
-    this.#checkCapability();
+    checkCapability(this.#key, this.#context.token);
     const hook = key.certificate?.hook;
     if (hook !== undefined && found.certificate !== undefined) {
       this.#steps.push({ action: "ask", ...this.#of, hook, reason: "the hook may decline" });
     }
-    if (family?.renames === false) {
+    if (!family.renames) {
       this.#retire(final, "the token cannot keep both");
       this.#generate(finalIdentity(key), reason);
       return this.#certify(finalIdentity(key), "issue", reason, true);

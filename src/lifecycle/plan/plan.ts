@@ -9,7 +9,13 @@ import { familyOfLibrary } from "../../families/families.ts";
 import type { CertificateFacts } from "../../x509/read.ts";
 import type { Declaration, KeyDeclaration } from "../declaration.ts";
 import { finalIdentity } from "../identities.ts";
-import { type Observation, observationDigest, type SeenPresent, type SeenToken } from "../observation.ts";
+import {
+  type Observation,
+  observationDigest,
+  type SeenAbsent,
+  type SeenPresent,
+  type SeenToken,
+} from "../observation.ts";
 import type { IssuerState } from "./certificate.ts";
 import { type KeyOutcome, planKey } from "./key.ts";
 import { type Chain, keyUri, publishedContents, sha256 } from "./publish.ts";
@@ -67,13 +73,15 @@ function issuersFirst({ keys }: Declaration): KeyDeclaration[] {
 }
 
 const EVERY_TYPE = { least: 0, most: Number.MAX_SAFE_INTEGER };
-/** A token that this plan initialises: nothing in it, and what it can make will be seen when it is there. */
-const NEW_TOKEN = {
-  family: "generic",
-  loggedIn: true,
-  objects: [],
-  canGenerate: { RSA: EVERY_TYPE, EC: EVERY_TYPE, Edwards: EVERY_TYPE, Montgomery: EVERY_TYPE },
-} as const satisfies Partial<SeenPresent>;
+/** A token that this plan initialises: nothing in it; what it can make is seen now, or when it is there. */
+function newToken({ canGenerate }: SeenAbsent, module: string) {
+  return {
+    family: familyOfLibrary(module).name,
+    loggedIn: true,
+    objects: [],
+    canGenerate: canGenerate ?? { RSA: EVERY_TYPE, EC: EVERY_TYPE, Edwards: EVERY_TYPE, Montgomery: EVERY_TYPE },
+  } satisfies Partial<SeenPresent>;
+}
 
 function planOne(
   declaration: Declaration,
@@ -98,7 +106,7 @@ function planOne(
   }
   return planKey({
     key,
-    token: seen.state === "present" ? seen : NEW_TOKEN,
+    token: seen.state === "present" ? seen : newToken(seen, declaration.tokens[key.token]!.module),
     observation,
     issuer: issuerOf(key, outcomes),
     rotate,
@@ -125,8 +133,10 @@ function withFiles(
   outcomes: ReadonlyMap<string, KeyOutcome>,
 ): Step[] {
   const publishes = (step: Step) => step.action === "publish" || step.action === "hook";
-  const last = (step: Step) => step.action === "retire";
   const { steps } = outcome;
+  // What makes room for a new key (a token that cannot keep both) goes before it; what was replaced goes last.
+  const generates = steps.findIndex(({ action }) => action === "generate");
+  const last = (step: Step) => step.action === "retire" && steps.indexOf(step) > generates;
   const ordered = [
     ...steps.filter((step) => !publishes(step) && !last(step)),
     ...steps.filter(publishes),
