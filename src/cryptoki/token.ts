@@ -130,6 +130,29 @@ export class Token {
     await this.#sendLogin("USER", session.handle, pin);
   }
 
+  /**
+   * Lets the SO use a session in which the user is logged in, and logs the user in again: PKCS#11 has one login per token.
+   * The session must be the only one, and read-write. Handles of private objects may change over it.
+   * @throws CryptokiError from C_Login; after one as the user nobody is logged in
+   */
+  async asSo<T>(session: Session, pins: { so: PinSupply; user: PinSupply }, use: () => Promise<T>): Promise<T> {
+    if (this.#role !== "USER" || this.#logins !== 1) {
+      throw new CryptokiError("C_Login", "CKR_USER_ANOTHER_ALREADY_LOGGED_IN", `other sessions use ${this.uri}`);
+    }
+    const { handle } = session;
+    await this.module.call("C_Logout", { session: handle });
+    try {
+      await this.#sendLogin("SO", handle, pins.so);
+      try {
+        return await use();
+      } finally {
+        await this.module.call("C_Logout", { session: handle });
+      }
+    } finally {
+      await this.#sendLogin("USER", handle, pins.user);
+    }
+  }
+
   async #leave(session: Ulong): Promise<void> {
     this.#logins -= 1;
     if (this.#logins > 0) return;

@@ -4,14 +4,14 @@
  */
 import { failedWith, KeywrightError } from "../cryptoki/errors.ts";
 import { type Module, type TokenMatch, TokenNotFoundError } from "../cryptoki/module.ts";
-import { Pin, type PinSupply } from "../cryptoki/pin.ts";
+import { Pin, PinMissingError, type PinSupply } from "../cryptoki/pin.ts";
 import type { Ulong } from "../cryptoki/port.ts";
 import type { Session } from "../cryptoki/session/session.ts";
 import type { Role, Token } from "../cryptoki/token.ts";
 import { type Pkcs11Uri, parseUri } from "../cryptoki/uri.ts";
 import { type Family, familyOfToken } from "../families/families.ts";
 import { HostError } from "../host/errors.ts";
-import { type PinSource, PinSourceError } from "../pins/sources.ts";
+import { type PinSource, PinSourceError, pinSourceFromUri } from "../pins/sources.ts";
 import type { TokenDeclaration } from "./declaration.ts";
 
 /** What the lifecycle is given: it opens no module, reads no PIN and knows no terminal itself. */
@@ -78,12 +78,13 @@ export class PresentToken {
     if (this.family.freshLogin && this.#pin !== undefined) await this.token.loginAgain(this.session, this.#pin);
   }
 
-  /** Runs `write` in a session that may make and delete objects: the user's own, or one of the SO (`writeAs: so`). */
+  /** Runs `write` in the session as whoever makes and deletes objects: the user, or the SO (`writeAs: so`). */
   async write<T>(write: (session: Session) => Promise<T>): Promise<T> {
     await this.unloadKeys();
     if (this.declared.writeAs === "user") return write(this.session);
-    const pin = pinFor(this.declared, "SO", this.#surroundings);
-    return this.token.withSession({ user: "SO", pin, write: true }, write);
+    const so = pinFor(this.declared, "SO", this.#surroundings);
+    if (so === undefined || this.#pin === undefined) throw new PinMissingError(this.token.uri);
+    return this.token.asSo(this.session, { so, user: this.#pin }, () => write(this.session));
   }
 }
 
@@ -96,8 +97,8 @@ export function pinFor(
   role: Role,
   surroundings: Surroundings,
 ): (() => Promise<Pin>) | undefined {
-  const { name, pin, soPin } = declared;
-  const source = role === "SO" ? soPin : pin;
+  const { name, soPin } = declared;
+  const source = role === "SO" ? soPin : (declared.pin ?? uriPin(declared));
   if (source === undefined) return undefined;
   const purpose = (of: Role) => `the ${of === "SO" ? "SO" : "user"} PIN of ${name}`;
   return async () => {
@@ -115,6 +116,12 @@ export function pinFor(
       ],
     });
   };
+}
+
+/** The `pin-source` of a declared URI. */
+function uriPin({ uri }: TokenDeclaration): PinSource | undefined {
+  const source = uri === undefined ? undefined : parseUri(uri).query["pin-source"];
+  return source === undefined ? undefined : pinSourceFromUri(source);
 }
 
 /** Whether reading a source disturbs nobody: no person is asked and no program is run. */

@@ -3,6 +3,7 @@
  * @module
  */
 import { dirname, resolve } from "node:path";
+import { parseUri } from "../cryptoki/uri.ts";
 import { familyOfLibrary } from "../families/families.ts";
 import { X509Error } from "../x509/errors.ts";
 import type { Declaration, KeyDeclaration } from "./declaration.ts";
@@ -29,6 +30,13 @@ function checkTokens({ tokens }: Declaration, report: Report): void {
     }
     if (uri !== undefined && (label !== undefined || serial !== undefined)) {
       report(["tokens", name, "uri"], "the token is named by a URI and by label or serial too: keep one");
+    }
+    if (uri !== undefined && parseUri(uri).query["pin-value"] !== undefined) {
+      report(
+        ["tokens", name, "uri"],
+        "the URI carries a PIN (pin-value), which has no place in a file that others read",
+        "use pin, or pin-source",
+      );
     }
     if (uri === undefined && label === undefined && serial === undefined && slot === undefined) {
       report(["tokens", name], "it is not said which token is meant", "give its label, serial or URI");

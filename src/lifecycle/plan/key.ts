@@ -12,7 +12,7 @@ import { checkCapability } from "./capability.ts";
 import { certificatePlan, type IssuerState, renewal } from "./certificate.ts";
 import { type Disentangled, disentangle, type KeyObjects } from "./disentangle.ts";
 import { drift } from "./drift.ts";
-import { Refusal } from "./refusal.ts";
+import { Postponement, Refusal } from "./refusal.ts";
 import { countOf, FOLLOWS } from "./states.ts";
 import { refOf, type Step } from "./steps.ts";
 
@@ -23,6 +23,8 @@ export interface KeyContext {
   readonly token: Pick<SeenPresent, "family" | "loggedIn" | "objects" | "canGenerate">;
   readonly observation: Observation;
   readonly issuer: IssuerState | undefined;
+  /** Whether the issuer has no certificate because it waits for something, rather than being refused. */
+  readonly issuerWaits: boolean;
   readonly rotate: boolean;
   readonly now: Date;
   /** Absolute path of a declared one. */
@@ -66,6 +68,13 @@ class KeyPlanner {
       return this.#decide();
     } catch (error) {
       if (!(error instanceof Refusal)) throw error;
+      if (error instanceof Postponement) {
+        return {
+          steps: [{ action: "wait", ...this.#of, reason: error.message }],
+          refused: true,
+          certificate: undefined,
+        };
+      }
       const step: Step = { action: "refuse", ...this.#of, reason: error.message, hints: error.hints, pin: false };
       return { steps: [step], refused: true, certificate: undefined };
     }
@@ -294,6 +303,7 @@ class KeyPlanner {
     }
     const { issuer, now } = this.#context;
     if (declared.issuer !== undefined && issuer === undefined) {
+      if (this.#context.issuerWaits) throw new Postponement(`its issuer ${declared.issuer} has no certificate yet`);
       throw new Refusal(`its issuer ${declared.issuer} has no certificate to issue with`, [
         `see what keeps ${declared.issuer} from having one`,
       ]);

@@ -109,6 +109,7 @@ function planOne(
     token: seen.state === "present" ? seen : newToken(seen, declaration.tokens[key.token]!.module),
     observation,
     issuer: issuerOf(key, outcomes),
+    issuerWaits: issuerWaits(key, outcomes),
     rotate,
     now,
     resolve: (path) => resolve(dirname(declaration.file), path),
@@ -119,6 +120,11 @@ function issuerOf(key: KeyDeclaration, outcomes: ReadonlyMap<string, KeyOutcome>
   const name = key.certificate?.issuer;
   const outcome = name === undefined ? undefined : outcomes.get(name);
   return outcome?.refused === true ? undefined : outcome?.asIssuer;
+}
+
+function issuerWaits(key: KeyDeclaration, outcomes: ReadonlyMap<string, KeyOutcome>): boolean {
+  const steps = outcomes.get(key.certificate?.issuer ?? "")?.steps ?? [];
+  return steps.some(({ action }) => action === "wait" || action === "skip");
 }
 
 /**

@@ -13,3 +13,11 @@ export class Refusal extends Error {
     this.hints = hints;
   }
 }
+
+/** A refusal that time mends: what it waits for has not come yet. */
+export class Postponement extends Refusal {
+  constructor(message: string) {
+    super(message);
+    this.name = "Postponement";
+  }
+}
