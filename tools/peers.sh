@@ -5,7 +5,7 @@ packages=(
   softhsm2 opensc openssl
   swtpm swtpm-tools libtpm2-pkcs11-1 libtss2-tcti-swtpm0
   libnss3 libnss3-tools libnss3-dev libp11-kit-dev
-  openssh-client
+  openssh-client expect
 )
 export DEBIAN_FRONTEND=noninteractive
 apt-get update -qq

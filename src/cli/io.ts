@@ -4,9 +4,9 @@
  * Results go to standard output, everything else to standard error. Messages are in lower case without a full stop.
  * @module
  */
-import { closeSync, openSync, readSync, writeSync } from "node:fs";
 import { createInterface } from "node:readline/promises";
-import { ReadStream } from "node:tty";
+import { setTimeout as sleep } from "node:timers/promises";
+import { readHidden } from "./terminal.ts";
 
 /** How a value is shown to people; programs get the value itself. */
 export interface View<T> {
@@ -93,29 +93,11 @@ export class Io {
 
   /** Asks for a PIN on the terminal, without echo. The caller wipes the answer. */
   async askPin(question: string): Promise<Uint8Array> {
-    const fd = openSync("/dev/tty", "r+");
-    const tty = new ReadStream(openSync("/dev/tty", "r"));
-    const buffer = Buffer.alloc(1024);
-    let length = 0;
-    try {
-      writeSync(fd, `${question}: `);
-      tty.setRawMode(true);
-      for (;;) {
-        const read = readSync(fd, buffer, length, 1, null);
-        const byte = buffer[length];
-        if (read === 0 || byte === 0x0a || byte === 0x0d || length === buffer.length - 1) break;
-        if (byte === 0x03) throw new Error("interrupted");
-        if (byte === 0x7f || byte === 0x08) length = Math.max(0, length - 1);
-        else length += 1;
-      }
-      return Uint8Array.from(buffer.subarray(0, length));
-    } finally {
-      buffer.fill(0);
-      tty.setRawMode(false);
-      tty.destroy();
-      writeSync(fd, "\n");
-      closeSync(fd);
-    }
+    const answer = await readHidden(question);
+    if (answer !== undefined) return answer;
+    process.kill(process.pid, "SIGINT");
+    // The signal ends the process; a promise alone would not keep it until then.
+    return sleep(60_000, new Uint8Array());
   }
 }
 

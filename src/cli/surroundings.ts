@@ -13,10 +13,11 @@ import type { Declaration, TokenDeclaration } from "../lifecycle/declaration.ts"
 import { openGuarded } from "../modules/guarded.ts";
 import type { ModuleReference } from "../modules/index.ts";
 import { PinMemory } from "../pins/memory.ts";
-import { asksPerson, type PinSource, readPin } from "../pins/sources.ts";
+import { asksPerson, type PinSource } from "../pins/sources.ts";
 import { text } from "./command.ts";
 import { UsageError } from "./errors.ts";
 import type { Io } from "./io.ts";
+import { commandPin } from "./pins.ts";
 
 /** The option that names the declaration, for the commands that take one. */
 export const FILE_OPTION = {
@@ -54,13 +55,8 @@ export function surroundingsOf(declaration: Declaration, input: { state?: string
     state,
     now: () => new Date(),
     open: (token) => openToken(token, { folder, state, memory, io }),
-    readPin: (source, purpose) => readPin(source, { folder, purpose, prompt: promptOf(io) }),
+    readPin: (source, purpose, isNew) => commandPin(source, purpose, folder, io, isNew),
   };
-}
-
-/** Asks at the terminal; undefined where there is none. */
-export function promptOf(io: Io): ((question: string) => Promise<Uint8Array>) | undefined {
-  return io.interactive ? (question) => io.askPin(question) : undefined;
 }
 
 interface OpenContext {

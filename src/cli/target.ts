@@ -16,12 +16,13 @@ import type { Declaration, TokenDeclaration } from "../lifecycle/declaration.ts"
 import { openGuarded } from "../modules/guarded.ts";
 import type { ModuleReference } from "../modules/index.ts";
 import { PinMemory } from "../pins/memory.ts";
-import { asksPerson, type PinSource, pinSourceFromUri, readPin } from "../pins/sources.ts";
+import { asksPerson, type PinSource, pinSourceFromUri } from "../pins/sources.ts";
 import { text } from "./command.ts";
 import { UsageError } from "./errors.ts";
 import type { Io } from "./io.ts";
 import { PIN_OPTION, pinSource } from "./pin-options.ts";
-import { chosenState, declaredModule, defaultStore, FILE_OPTION, loadDeclaration, promptOf } from "./surroundings.ts";
+import { commandPin } from "./pins.ts";
+import { chosenState, declaredModule, defaultStore, FILE_OPTION, loadDeclaration } from "./surroundings.ts";
 
 /** Options of every command that works on a token. */
 export const TARGET_OPTIONS = {
@@ -159,7 +160,7 @@ export interface OpenTarget {
   readonly token: Token;
   readonly family: Family;
   /** The PIN of a role: its source, or a person at the terminal; undefined where neither is there. */
-  pin(role: Role): (() => Promise<Pin>) | undefined;
+  pin(role: Role, isNew?: boolean): (() => Promise<Pin>) | undefined;
 }
 
 /** Opens the target's token and runs `use`. */
@@ -179,19 +180,28 @@ export async function withToken<T>(
       module,
       token: found,
       family: familyOfToken(found.info, target.reference.module),
-      pin: (role) => pinOf(target, role, found.info.label, io),
+      pin: (role, isNew) => pinOf(target, role, found.info.label, io, isNew),
     });
   });
 }
 
-/** The PIN of a role, from its declared or given source, else from the person at the terminal. */
-export function pinOf(target: Target, role: Role, label: string, io: Io): (() => Promise<Pin>) | undefined {
+/**
+ * The PIN of a role, from its declared or given source, else from the person at the terminal.
+ * @param isNew whether it is set now: a person gives it twice
+ */
+export function pinOf(
+  target: Pick<Target, "pin" | "soPin" | "folder">,
+  role: Role,
+  label: string,
+  io: Io,
+  isNew = false,
+): (() => Promise<Pin>) | undefined {
   const declared = role === "SO" ? target.soPin : target.pin;
   const source = declared ?? (io.interactive ? { prompt: true as const } : undefined);
   if (source === undefined) return undefined;
   if (source instanceof Pin) return () => Promise.resolve(source.use((bytes) => Pin.from(bytes)));
   const purpose = `the ${role === "SO" ? "SO" : "user"} PIN of ${label}`;
-  return () => readPin(source, { folder: target.folder, purpose, prompt: promptOf(io) });
+  return () => commandPin(source, purpose, target.folder, io, isNew);
 }
 
 /** Opens the target's token with the user logged in and runs `use` with a session. */

@@ -17,7 +17,8 @@ import type { TokenDeclaration } from "./declaration.ts";
 /** What the lifecycle is given: it opens no module, reads no PIN and knows no terminal itself. */
 export interface Surroundings {
   open(token: TokenDeclaration): Promise<Module>;
-  readPin(source: PinSource, purpose: string): Promise<Pin>;
+  /** @param isNew whether it is set now, so that a person should give it twice */
+  readPin(source: PinSource, purpose: string, isNew?: boolean): Promise<Pin>;
   /** The folder that relative paths of the declaration start from. */
   readonly folder: string;
   /** The state folder: locks and pending hooks. */
@@ -96,13 +97,14 @@ export function pinFor(
   declared: TokenDeclaration,
   role: Role,
   surroundings: Surroundings,
+  isNew = false,
 ): (() => Promise<Pin>) | undefined {
   const { name, soPin } = declared;
   const source = role === "SO" ? soPin : (declared.pin ?? uriPin(declared));
   if (source === undefined) return undefined;
   const purpose = (of: Role) => `the ${of === "SO" ? "SO" : "user"} PIN of ${name}`;
   return async () => {
-    const read = await surroundings.readPin(source, purpose(role));
+    const read = await surroundings.readPin(source, purpose(role), isNew);
     if (role === "SO" || soPin === undefined || !isReadable(soPin)) return read;
     // The SO PIN may be kept elsewhere in daily life; then there is nothing to compare with.
     const other = await surroundings.readPin(soPin, purpose("SO")).catch(() => undefined);

@@ -14,6 +14,7 @@ export const PEERS = {
   certutil: { package: "libnss3-tools", file: "certutil" },
   "p11-kit-headers": { package: "libp11-kit-dev", file: "/usr/include/p11-kit-1/p11-kit/pkcs11.h" },
   "nss-headers": { package: "libnss3-dev", file: "/usr/include/nss/pkcs11t.h" },
+  expect: { package: "expect", file: "expect" },
   "ssh-keygen": { package: "openssh-client", file: "ssh-keygen" },
 } as const;
 

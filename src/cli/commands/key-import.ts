@@ -6,13 +6,12 @@ import { createPrivateKey, type KeyObject } from "node:crypto";
 import type { Usage } from "../../lifecycle/declaration.ts";
 import { importTemplates } from "../../lifecycle/import.ts";
 import { parseId } from "../../lifecycle/values.ts";
-import { readPin } from "../../pins/sources.ts";
 import { command, EXIT, type ExitCode, flag, type Input, text, texts } from "../command.ts";
 import { UsageError } from "../errors.ts";
 import { IN_OPTION, readIn } from "../files.ts";
 import type { Io } from "../io.ts";
 import { pinSource } from "../pin-options.ts";
-import { promptOf } from "../surroundings.ts";
+import { commandPin } from "../pins.ts";
 import { findTarget, TARGET_OPTIONS, withSession } from "../target.ts";
 import { objectListView, objectValue } from "../views/objects.ts";
 import { refuseTaken } from "./key-generate.ts";
@@ -57,9 +56,7 @@ async function readPrivateKey(input: Input<typeof spec>, io: Io): Promise<KeyObj
   const contents = await readIn(input.in);
   const source = pinSource("--passphrase", input.passphrase);
   const passphrase =
-    source === undefined
-      ? undefined
-      : await readPin(source, { folder: process.cwd(), purpose: "the key file's passphrase", prompt: promptOf(io) });
+    source === undefined ? undefined : await commandPin(source, "the key file's passphrase", process.cwd(), io);
   try {
     const format =
       contents[0] === 0x30 ? { format: "der" as const, type: "pkcs8" as const } : { format: "pem" as const };

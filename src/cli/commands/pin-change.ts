@@ -23,7 +23,7 @@ export async function run(input: Input<typeof spec>, io: Io): Promise<ExitCode> 
   const role = input.so ? "SO" : "USER";
   await withToken(target, input, io, async ({ token, pin }) => {
     const given = pinSource("--new-pin", input.newPin);
-    const next = pinOf({ ...target, pin: given, soPin: given }, role, `${token.info.label}, new`, io);
+    const next = pinOf({ ...target, pin: given, soPin: given }, role, `${token.info.label}, new`, io, true);
     await token.changePin(role, needPin(pin(role), input.so ? "--so-pin" : "--pin"), needPin(next, "--new-pin"));
     io.tell(`changed the ${role === "SO" ? "SO" : "user"} PIN of ${token.info.label}`);
   });

@@ -25,7 +25,7 @@ export async function run(input: Input<typeof spec>, io: Io): Promise<ExitCode> 
         "to replace one that is locked or lost, as the SO: keywright pin unblock",
       ]);
     }
-    await token.initialisePin(needPin(pin("SO"), "--so-pin"), needPin(pin("USER"), "--pin"));
+    await token.initialisePin(needPin(pin("SO"), "--so-pin"), needPin(pin("USER", true), "--pin"));
     io.tell(`set the user PIN of ${token.info.label}`);
   });
   return EXIT.done;

@@ -21,7 +21,7 @@ export async function run(input: Input<typeof spec>, io: Io): Promise<ExitCode> 
   const target = await findTarget(input.words[0], input, io);
   await withToken(target, input, io, async ({ token, pin }) => {
     const given = pinSource("--new-pin", input.newPin);
-    const next = pinOf({ ...target, pin: given }, "USER", token.info.label, io);
+    const next = pinOf({ ...target, pin: given }, "USER", `${token.info.label}, new`, io, true);
     await token.initialisePin(needPin(pin("SO"), "--so-pin"), needPin(next, "--new-pin"));
     io.tell(`set a new user PIN of ${token.info.label}`);
   });

@@ -40,7 +40,8 @@ export async function run(input: Input<typeof spec>, io: Io): Promise<ExitCode> 
   const reference = { ...target.reference, soRecovery: !input.noSoRecovery };
   await withModule(reference, input, io.interactive, async (module) => {
     const token = await chosen(module, target, input, io);
-    const [soPin, userPin] = [pinOf(target, "SO", label, io), pinOf(target, "USER", label, io)];
+    const isKnown = token.has("CKF_TOKEN_INITIALIZED");
+    const [soPin, userPin] = [pinOf(target, "SO", label, io, !isKnown), pinOf(target, "USER", label, io, true)];
     if (soPin === undefined || userPin === undefined) {
       throw new UsageError("token init needs both PINs", [
         "add --so-pin SOURCE and --pin SOURCE, or run it at a terminal",

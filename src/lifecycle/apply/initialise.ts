@@ -23,11 +23,12 @@ export async function initialiseToken(access: Access, label: string, surrounding
   }
   const { blank, declared } = access;
   const onlyPin = familyOfToken(blank.info, declared.module).initialise === "pin";
-  const soPin = onlyPin ? NO_SO_PIN : pinFor(declared, "SO", surroundings);
-  const userPin = pinFor(declared, "USER", surroundings);
+  const isBlank = !blank.has("CKF_TOKEN_INITIALIZED");
+  const soPin = onlyPin ? NO_SO_PIN : pinFor(declared, "SO", surroundings, isBlank);
+  const userPin = pinFor(declared, "USER", surroundings, true);
   if (soPin === undefined || userPin === undefined)
     throw new ApplyError(`the token ${declared.name} lacks pin or soPin`);
-  if (!onlyPin && !blank.has("CKF_TOKEN_INITIALIZED")) await blank.initialise(label, soPin);
+  if (!onlyPin && isBlank) await blank.initialise(label, soPin);
   // Absent means that there is no user PIN, whatever the flag says: tpm2-pkcs11 sets it once the token is initialised.
   await blank.initialisePin(soPin, userPin);
   if (declared.initHook === undefined) return;

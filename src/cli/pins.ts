@@ -1,0 +1,44 @@
+/**
+ * PINs for a command: from their sources, and from a person, who is asked once for each and twice for a new one.
+ * @module
+ */
+import { Pin } from "../cryptoki/pin.ts";
+import { asksPerson, type PinSource, PinSourceError, readPin } from "../pins/sources.ts";
+import type { Io } from "./io.ts";
+
+/** What was typed in this run; overwritten when the process ends. */
+const typed = new Map<string, Pin>();
+process.once("exit", () => {
+  for (const pin of typed.values()) pin.wipe();
+});
+
+/**
+ * Reads a PIN.
+ * @param purpose what it is for, in words; a person is asked once for each purpose
+ * @param isNew whether it is set now: a person gives it twice
+ * @throws PinSourceError when the source gives none, or the two differ
+ */
+export async function commandPin(
+  source: PinSource,
+  purpose: string,
+  folder: string,
+  io: Io,
+  isNew = false,
+): Promise<Pin> {
+  const prompt = io.interactive ? (question: string) => io.askPin(question) : undefined;
+  const read = (what: string) => readPin(source, { folder, purpose: what, prompt });
+  if (!asksPerson(source)) return read(purpose);
+  const known = typed.get(purpose) ?? (await (isNew ? askTwice(purpose, read) : read(purpose)));
+  typed.set(purpose, known);
+  return known.use((bytes) => Pin.from(bytes));
+}
+
+async function askTwice(purpose: string, read: (purpose: string) => Promise<Pin>): Promise<Pin> {
+  const first = await read(purpose);
+  const second = await read(`${purpose}, again`);
+  const same = first.equals(second);
+  second.wipe();
+  if (same) return first;
+  first.wipe();
+  throw new PinSourceError(`the two answers for ${purpose} differ`, { hints: ["nothing was changed; try again"] });
+}

@@ -1,0 +1,91 @@
+/** What a person at a terminal types and sees; expect(1) plays the person. */
+import { spawnSync } from "node:child_process";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join, resolve } from "node:path";
+import { beforeEach, describe, expect, onTestFinished, test } from "vitest";
+import { peer } from "../support/peers.ts";
+
+const COMMAND = resolve(import.meta.dirname, "../../dist/bin/keywright.js");
+
+describe.skipIf(!peer("expect"))("at a terminal", () => {
+  let folder: string;
+  beforeEach(() => {
+    folder = mkdtempSync(join(tmpdir(), "keywright-terminal-"));
+    onTestFinished(() => rmSync(folder, { recursive: true, force: true }));
+    writeFileSync(
+      join(folder, "keys.yaml"),
+      "tokens: { demo: { module: softtoken, store: demo.db, label: demo, pin: { prompt: true }, soPin: { prompt: true } } }\nkeys: { k: { token: demo, id: 1, type: Ed25519 } }\n",
+    );
+  });
+
+  /** Runs the command; each pair is what is waited for, and what is typed then. */
+  function play(words: string, ...dialogue: (readonly [string, string])[]): { seen: string; code: number } {
+    const quote = (text: string) => `"${text.replaceAll(/["$[\]\\]/g, "\\$&")}"`;
+    const script = [
+      "set timeout 20",
+      `spawn -noecho ${process.execPath} ${COMMAND} ${words} --state ${join(folder, "state")}`,
+      ...dialogue.flatMap(([prompt, answer]) => [`expect -ex ${quote(prompt)}`, `send -- "${answer}"`]),
+      "expect eof",
+      "exit [lindex [wait] 3]",
+    ].join("\n");
+    const { stdout, status } = spawnSync("expect", ["-"], { cwd: folder, input: script, encoding: "utf8" });
+    return { seen: stdout, code: status ?? -1 };
+  }
+
+  const init = () =>
+    play(
+      "apply",
+      ['Only "yes" goes on: ', "yes\\r"],
+      ["SO PIN of demo: ", "so-12345678\\r"],
+      ["again: ", "so-12345678\\r"],
+      ["user PIN of demo: ", "1234-usxx\\177\\177er\\r"],
+      ["again: ", "1234-user\\r"],
+    );
+
+  test("apply asks for yes and for each PIN once, a new one twice, and shows none; backspace works", () => {
+    const { seen, code } = init();
+    expect(code).toBe(0);
+    expect(seen).toContain("Applied: 1 done.");
+    expect(seen).not.toContain("so-12345678");
+    expect(seen).not.toContain("1234");
+    expect(seen.match(/user PIN of demo: /g)).toHaveLength(1);
+  });
+
+  test("anything but yes changes nothing", () => {
+    const { seen, code } = play("apply", ['Only "yes" goes on: ', "y\\r"]);
+    expect(code).toBe(5);
+    expect(seen).toContain("nothing was changed");
+  });
+
+  test("two answers that differ change nothing", () => {
+    expect(init().code).toBe(0);
+    const { seen, code } = play(
+      "pin change demo",
+      ["user PIN of demo: ", "1234-user\\r"],
+      ["new: ", "abcdef\\r"],
+      ["again: ", "abcdeg\\r"],
+    );
+    expect(code).toBe(4);
+    expect(seen).toContain("differ");
+    expect(play("key list demo", ["user PIN of demo: ", "1234-user\\r"]).code).toBe(0);
+  });
+
+  test("Ctrl-C at a prompt ends the command, and leaves the terminal as it was", () => {
+    expect(init().code).toBe(0);
+    const command = `${process.execPath} ${COMMAND} key list demo --state state`;
+    writeFileSync(join(folder, "around"), `stty -a > before\n${command}\necho $? > code\nstty -a > after\n`);
+    const script = 'set timeout 20\nspawn sh around\nexpect -ex "user PIN of demo: "\nsend -- "\\003"\nexpect eof\n';
+    spawnSync("expect", ["-"], { cwd: folder, input: script });
+    const read = (name: string) => readFileSync(join(folder, name), "utf8");
+    expect(read("code")).toBe("130\n");
+    expect(read("after")).toBe(read("before"));
+  });
+
+  test("a destructive command asks, and yes goes on", () => {
+    expect(init().code).toBe(0);
+    const { seen, code } = play("token delete demo", ['Only "yes" goes on: ', "yes\\r"]);
+    expect(code).toBe(0);
+    expect(seen).toContain("deleted pkcs11:");
+  });
+});
