@@ -13,7 +13,7 @@ import { type Declaration, readDeclaration, type TokenDeclaration } from "../lif
 import { openGuarded } from "../modules/guarded.ts";
 import type { ModuleReference } from "../modules/index.ts";
 import { PinMemory } from "../pins/memory.ts";
-import { asksPerson, type PinSource, readPin } from "../pins/sources.ts";
+import { asksPerson, type PinSource, pinReader } from "../pins/sources.ts";
 import { text } from "./command.ts";
 import { UsageError } from "./errors.ts";
 import type { Io } from "./io.ts";
@@ -52,7 +52,7 @@ export function surroundingsOf(declaration: Declaration, input: { state?: string
     state,
     now: () => new Date(),
     open: (token) => openToken(token, { folder, state, memory, io }),
-    readPin: (source, purpose) => readPin(source, { folder, purpose, prompt: promptOf(io) }),
+    readPin: pinReader({ folder, prompt: promptOf(io) }),
   };
 }
 

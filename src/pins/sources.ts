@@ -55,6 +55,22 @@ export async function readPin(source: PinSource, context: SourceContext): Promis
   }
 }
 
+/**
+ * A reader of PINs that reads each descriptor once and remembers what it gave: what was read from a pipe is gone, and a
+ * token that is initialised needs its PIN twice. That PIN stays in memory as long as the reader does.
+ */
+export function pinReader(
+  context: Omit<SourceContext, "purpose">,
+): (source: PinSource, purpose: string) => Promise<Pin> {
+  const descriptors = new Map<number, Pin>();
+  return async (source, purpose) => {
+    if (!("fd" in source)) return readPin(source, { ...context, purpose });
+    const pin = descriptors.get(source.fd) ?? (await readPin(source, { ...context, purpose }));
+    descriptors.set(source.fd, pin);
+    return pin.use((bytes) => Pin.from(bytes));
+  };
+}
+
 /** Whether reading this source asks a person. */
 export function asksPerson(source: PinSource): boolean {
   return "prompt" in source;
