@@ -6,10 +6,13 @@ import { Pin } from "../cryptoki/pin.ts";
 import { asksPerson, type PinSource, PinSourceError, readPin } from "../pins/sources.ts";
 import type { Io } from "./io.ts";
 
-/** What was typed in this run; overwritten when the process ends. */
-const typed = new Map<string, Pin>();
+/**
+ * What can be had once only, and may be needed again in this run: what was typed, and what came from a descriptor that
+ * may be a pipe. Overwritten when the process ends.
+ */
+const kept = new Map<string, Pin>();
 process.once("exit", () => {
-  for (const pin of typed.values()) pin.wipe();
+  for (const pin of kept.values()) pin.wipe();
 });
 
 /**
@@ -27,10 +30,11 @@ export async function commandPin(
 ): Promise<Pin> {
   const prompt = io.interactive ? (question: string) => io.askPin(question) : undefined;
   const read = (what: string) => readPin(source, { folder, purpose: what, prompt });
-  if (!asksPerson(source)) return read(purpose);
-  const known = typed.get(purpose) ?? (await (isNew ? askTwice(purpose, read) : read(purpose)));
-  typed.set(purpose, known);
-  return known.use((bytes) => Pin.from(bytes));
+  const name = "fd" in source ? `fd ${source.fd}` : asksPerson(source) ? purpose : undefined;
+  if (name === undefined) return read(purpose);
+  const pin = kept.get(name) ?? (await (isNew && asksPerson(source) ? askTwice(purpose, read) : read(purpose)));
+  kept.set(name, pin);
+  return pin.use((bytes) => Pin.from(bytes));
 }
 
 async function askTwice(purpose: string, read: (purpose: string) => Promise<Pin>): Promise<Pin> {

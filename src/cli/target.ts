@@ -70,13 +70,17 @@ interface Pins {
 
 function byUri(word: string, input: TargetInput, pins: Pins, io: Io): Target {
   const uri = parseUri(word);
+  const { token } = uri.path;
   const { "pin-value": value, "pin-source": source, "module-path": path } = uri.query;
   if (value !== undefined) {
     io.warn("the URI carries a PIN (pin-value), which command lines and logs show; use pin-source or --pin");
   }
   const fromUri = value !== undefined ? Pin.from(value) : source === undefined ? undefined : pinSourceFromUri(source);
   return {
-    reference: referenceOf(input.module ?? path ?? "softtoken", input),
+    reference: {
+      ...referenceOf(input.module ?? path ?? "softtoken", input),
+      ...(token === undefined ? {} : { label: token }),
+    },
     uri,
     declared: undefined,
     pin: pins.pin ?? fromUri,

@@ -52,6 +52,7 @@ export class PresentToken {
   readonly family: Family;
   /** The session, logged in as the user where a PIN is declared. */
   readonly session: Session;
+  /** Whether the session sees private objects: the user is logged in, or need not be. */
   readonly loggedIn: boolean;
   readonly #pin: PinSupply | undefined;
   readonly #surroundings: Surroundings;
@@ -211,7 +212,9 @@ async function withOpenModule<T>(
   try {
     return await token.withSession({ ...user, write: !token.has("CKF_WRITE_PROTECTED") }, (session) => {
       reached = true;
-      return use(new PresentToken(declared, token, session, "user" in user, pin?.supply, surroundings));
+      // Some tokens show private objects to everybody (an NSS database without a password).
+      const seesAll = "user" in user || !token.has("CKF_LOGIN_REQUIRED");
+      return use(new PresentToken(declared, token, session, seesAll, pin?.supply, surroundings));
     });
   } catch (error) {
     if (reached) throw error;

@@ -11,6 +11,7 @@ import type { Token } from "../cryptoki/token.ts";
 import { explainSystem, type HostError, systemCode } from "../host/errors.ts";
 import { CURVES } from "../spec/curves.ts";
 import { CKM } from "../spec/mechanisms.ts";
+import { X509Error } from "../x509/errors.ts";
 import { curveFromParams, spkiFromAttributes } from "../x509/public-keys.ts";
 import { fingerprint, readCertificate, readCertificates, requestPublicKey } from "../x509/read.ts";
 import type { Access, PresentToken, Surroundings } from "./access.ts";
@@ -132,7 +133,7 @@ async function observeObject(object: TokenObject): Promise<SeenObject | undefine
     return { class: "certificate", ...identity, ...(await observeCertificate(object)) };
   if (CKA_CLASS !== "CKO_PRIVATE_KEY" && CKA_CLASS !== "CKO_PUBLIC_KEY") return undefined;
   const read = await object.get("CKA_KEY_TYPE", "CKA_MODULUS", "CKA_PUBLIC_EXPONENT", "CKA_EC_PARAMS", "CKA_EC_POINT");
-  const spki = spkiFromAttributes(read);
+  const spki = readable(() => spkiFromAttributes(read));
   const known = {
     ...identity,
     ...declaredType(read),
@@ -150,12 +151,23 @@ async function observeObject(object: TokenObject): Promise<SeenObject | undefine
   };
 }
 
+/** A public key that its token holds wrongly is one that the object does not tell; other keys are seen all the same. */
+function readable<T>(decode: () => T): T | undefined {
+  try {
+    return decode();
+  } catch (error) {
+    if (error instanceof X509Error) return undefined;
+    throw error;
+  }
+}
+
 function declaredType(read: { CKA_MODULUS?: Uint8Array; CKA_EC_PARAMS?: Uint8Array }): { type?: string } {
   if (read.CKA_MODULUS !== undefined && read.CKA_MODULUS.length > 0) {
     const [first, ...rest] = read.CKA_MODULUS.subarray(read.CKA_MODULUS.findIndex((byte) => byte !== 0));
     return { type: `RSA:${first!.toString(2).length + 8 * rest.length}` };
   }
-  const curve = read.CKA_EC_PARAMS === undefined ? undefined : curveFromParams(read.CKA_EC_PARAMS);
+  const { CKA_EC_PARAMS: params } = read;
+  const curve = params === undefined ? undefined : readable(() => curveFromParams(params));
   if (curve === undefined) return {};
   const algorithms = { weierstrass: "EC", edwards: "Edwards", montgomery: "Montgomery" } as const;
   return { type: keyTypeText({ algorithm: algorithms[CURVES[curve].family], curve }) };

@@ -18,6 +18,7 @@ import {
   readTlv,
   TAG,
 } from "../codec/der.ts";
+import { CodecError } from "../codec/errors.ts";
 import { encodePem } from "../codec/pem.ts";
 import type { AttributesRead, TokenObject } from "../cryptoki/session/objects.ts";
 import { CURVES, type Curve, type CurveName, curveByOid, curveNames } from "../spec/curves.ts";
@@ -48,6 +49,7 @@ export async function publicKeyOf(key: TokenObject): Promise<Uint8Array> {
 /**
  * SubjectPublicKeyInfo (RFC 5280 4.1.2.7) from PKCS#11 attributes; undefined where they do not hold a whole public key,
  * as in an EC private key.
+ * @throws X509Error for a curve or point that cannot be read
  */
 export function spkiFromAttributes(a: PublicKeyAttributes): Uint8Array | undefined {
   if (a.CKA_MODULUS !== undefined && a.CKA_PUBLIC_EXPONENT !== undefined) {
@@ -59,7 +61,8 @@ export function spkiFromAttributes(a: PublicKeyAttributes): Uint8Array | undefin
   const name = curveFromParams(a.CKA_EC_PARAMS);
   if (name === undefined) return undefined;
   const curve: Curve = CURVES[name];
-  const point = ecPoint(a.CKA_EC_POINT, curve);
+  const { CKA_EC_POINT: bytes } = a;
+  const point = fromToken(() => ecPoint(bytes, curve));
   const algorithm =
     curve.family === "weierstrass"
       ? derSequence(derOid(EC_PUBLIC_KEY), derOid(curve.oid))
@@ -67,8 +70,25 @@ export function spkiFromAttributes(a: PublicKeyAttributes): Uint8Array | undefin
   return derSequence(algorithm, derBitString(point));
 }
 
-/** The curve that CKA_EC_PARAMS names, by object identifier or by name (PKCS#11 3.0 6.3.5). */
+/**
+ * The curve that CKA_EC_PARAMS names, by object identifier or by name (PKCS#11 3.0 6.3.5).
+ * @throws X509Error for bytes that are not DER
+ */
 export function curveFromParams(params: Uint8Array): CurveName | undefined {
+  return fromToken(() => readCurve(params));
+}
+
+/** Tokens hold what their makers wrote: a fault in it is theirs, and foreseen. */
+function fromToken<T>(decode: () => T): T {
+  try {
+    return decode();
+  } catch (error) {
+    if (!(error instanceof CodecError)) throw error;
+    throw new X509Error(`the token holds no valid ${error.message}`, { cause: error });
+  }
+}
+
+function readCurve(params: Uint8Array): CurveName | undefined {
   const r = new Reader(params, "CKA_EC_PARAMS");
   if (r.left > 0 && r.peek() === TAG.oid) return curveByOid(readOid(r));
   const { tag, value } = readTlv(r);

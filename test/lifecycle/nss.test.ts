@@ -1,19 +1,20 @@
-import { statSync } from "node:fs";
+import { execFileSync } from "node:child_process";
+import { mkdirSync, statSync } from "node:fs";
 import { describe, expect, onTestFinished, test } from "vitest";
 import { peer, peerPath } from "../support/peers.ts";
-import { World } from "../support/world.ts";
+import { World, type WorldOptions } from "../support/world.ts";
 import { lifecycle } from "./suite.ts";
 
 const TOKEN = `{ module: ${peerPath("nss")}, label: demo, store: nss }`;
 
 describe.skipIf(!peer("nss") || !peer("openssl"))("with a store", () => {
-  function world(keys: string, options: { token?: string; soPin?: boolean } = {}): World {
-    const made = new World({ token: TOKEN, soPin: false, keys, ...options });
+  function world(keys: string, options: Partial<WorldOptions> = {}): World {
+    const made = new World({ token: TOKEN, pins: "user", keys, ...options });
     onTestFinished(() => made.remove());
     return made;
   }
 
-  lifecycle({ name: "NSS softokn", declare: () => TOKEN, soPin: false });
+  lifecycle({ name: "NSS softokn", declare: () => TOKEN, pins: "user" });
 
   test("the folder is for its owner alone", async () => {
     const w = world("  a: { token: demo, id: 1, type: EC:secp256r1 }\n");
@@ -33,8 +34,28 @@ describe.skipIf(!peer("nss") || !peer("openssl"))("with a store", () => {
   });
 
   test("an SO PIN is refused, for there is none", async () => {
-    const w = world("  a: { token: demo, id: 1, type: EC:secp256r1 }\n", { soPin: true });
+    const w = world("  a: { token: demo, id: 1, type: EC:secp256r1 }\n", { pins: "both" });
     await expect(w.plan()).rejects.toThrow("NSS softokn has no SO PIN");
+  });
+
+  test.skipIf(!peer("certutil"))("a database without a password is used without a PIN", async () => {
+    const w = world("  a: { token: demo, id: 1, type: EC:secp256r1 }\n", { pins: "none" });
+    mkdirSync(w.path("nss"));
+    execFileSync("certutil", ["-N", "--empty-password", "-d", `sql:${w.path("nss")}`]);
+    expect(await w.applied()).toEqual(["a done"]);
+    expect(await w.steps()).toEqual(["keep a"]);
+  });
+
+  test.skipIf(!peer("certutil"))("certutil finds the keys that were made here, with their certificates", async () => {
+    const w = world("  www: { token: demo, id: 1, type: EC:secp256r1, certificate: { subject: CN=www } }\n");
+    await w.applied();
+    const certutil = (...words: string[]) =>
+      execFileSync("certutil", [...words, "-d", `sql:${w.path("nss")}`, "-f", w.path("user.pin")], {
+        encoding: "utf8",
+      });
+    expect(certutil("-K")).toMatch(/< 0> ec +01 +.*www/);
+    // u: it has the private key of the certificate.
+    expect(certutil("-L")).toMatch(/^www +u,u,u$/m);
   });
 
   test("what NSS cannot do is refused before it is tried, and what it can is said", async () => {

@@ -11,8 +11,8 @@ export interface LifecycleToken {
   readonly name: string;
   /** Declares a token of a label that no other test uses: `{ module: …, label: … }`. */
   declare(): string;
-  /** Whether it has an SO PIN; true by default. */
-  readonly soPin?: boolean;
+  /** The PINs that are declared; both by default. */
+  readonly pins?: WorldOptions["pins"];
   /** Runs after each world. */
   readonly after?: () => void;
 }
@@ -55,7 +55,7 @@ export function lifecycle(token: LifecycleToken): void {
     const made = new World({
       token: token.declare(),
       keys,
-      soPin: token.soPin ?? true,
+      pins: token.pins ?? "both",
       ...(layer === undefined ? {} : { layer }),
     });
     onTestFinished(() => {

@@ -18,7 +18,7 @@ interface Kind {
   readonly name: string;
   readonly missing: boolean;
   /** The declared token in a world of its own, and the environment in which pkcs11-tool finds it. */
-  make(): { readonly token: string; environment(world: World): Record<string, string>; readonly soPin?: false };
+  make(): { readonly token: string; environment(world: World): Record<string, string>; readonly pins?: "user" };
   /** What its keys are where pkcs11-tool says nothing: declared, for it differs from what we make. */
   readonly attributes?: string;
   /** The module that pkcs11-tool loads. */
@@ -64,7 +64,7 @@ const KINDS: readonly Kind[] = [
           label: `token-${tokens}`,
         }).reference.reserved!,
       }),
-      soPin: false,
+      pins: "user",
     }),
   },
 ];
@@ -89,9 +89,9 @@ const self = (name: string, id: number, type: string, attributes = "{}") =>
 for (const kind of KINDS) {
   describe.skipIf(kind.missing || !peer("opensc") || !peer("openssl"))(`pkcs11-tool on ${kind.name}`, () => {
     function prepare(keys: string) {
-      const { token, environment, soPin } = kind.make();
+      const { token, environment, pins = "both" } = kind.make();
       const label = `token-${tokens}`;
-      const world = new World({ token, keys, ...(soPin === undefined ? {} : { soPin }) });
+      const world = new World({ token, keys, pins });
       onTestFinished(() => world.remove());
       const tool = (...words: string[]) =>
         execFileSync(

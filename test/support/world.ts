@@ -21,8 +21,8 @@ import { readPin } from "../../src/pins/sources.ts";
 export interface WorldOptions {
   /** The token's declaration, without its PINs: `{ module: softtoken, store: t.db, label: demo }`. */
   readonly token: string;
-  /** Whether the token has an SO PIN; true by default. */
-  readonly soPin?: boolean;
+  /** Whether PINs are declared: both by default, the user's alone, or none. */
+  readonly pins?: "both" | "user" | "none";
   /** The keys, as YAML of two blanks' indent. */
   readonly keys: string;
   /** Put around the module's Cryptoki, below the PIN guard. */
@@ -38,8 +38,12 @@ export class World {
   readonly #token: string;
 
   constructor(options: WorldOptions) {
-    const soPin = options.soPin === false ? "" : ", soPin: { file: so.pin }";
-    this.#token = options.token.replace(/ \}$/, `, pin: { file: user.pin }${soPin} }`);
+    const pins = {
+      both: ", pin: { file: user.pin }, soPin: { file: so.pin }",
+      user: ", pin: { file: user.pin }",
+      none: "",
+    };
+    this.#token = options.token.replace(/ \}$/, `${pins[options.pins ?? "both"]} }`);
     this.layer = options.layer;
     this.write("user.pin", "1234-user\n", 0o600);
     this.write("so.pin", "so-12345678\n", 0o600);

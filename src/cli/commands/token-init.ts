@@ -4,6 +4,8 @@
  */
 import { type Module, TokenNotFoundError } from "../../cryptoki/module.ts";
 import type { Token } from "../../cryptoki/token.ts";
+import { type Family, familyOfLibrary, familyOfToken } from "../../families/families.ts";
+import { NO_SO_PIN } from "../../lifecycle/apply/initialise.ts";
 import { command, EXIT, type ExitCode, flag, type Input, text } from "../command.ts";
 import { confirmDestruction, YES_OPTION } from "../confirm.ts";
 import { UsageError } from "../errors.ts";
@@ -37,17 +39,19 @@ export async function run(input: Input<typeof spec>, io: Io): Promise<ExitCode> 
   const target = await findTarget(input.words[0], input, io);
   const label = input.label ?? target.declared?.label ?? target.uri.path.token;
   if (label === undefined) throw new UsageError("token init needs a label", ["add --label LABEL"]);
-  const reference = { ...target.reference, soRecovery: !input.noSoRecovery };
+  const reference = { label, ...target.reference, soRecovery: !input.noSoRecovery };
   await withModule(reference, input, io.interactive, async (module) => {
     const token = await chosen(module, target, input, io);
+    const onlyPin = familyOfToken(token.info, reference.module).initialise === "pin";
     const isKnown = token.has("CKF_TOKEN_INITIALIZED");
-    const [soPin, userPin] = [pinOf(target, "SO", label, io, !isKnown), pinOf(target, "USER", label, io, true)];
+    const soPin = onlyPin ? NO_SO_PIN : pinOf(target, "SO", label, io, !isKnown);
+    const userPin = pinOf(target, "USER", label, io, true);
     if (soPin === undefined || userPin === undefined) {
       throw new UsageError("token init needs both PINs", [
         "add --so-pin SOURCE and --pin SOURCE, or run it at a terminal",
       ]);
     }
-    await token.initialise(label, soPin);
+    if (!onlyPin) await token.initialise(label, soPin);
     await token.initialisePin(soPin, userPin);
     io.show(tokenView, tokenValue(token, target.reference.module));
   });
@@ -58,7 +62,14 @@ export async function run(input: Input<typeof spec>, io: Io): Promise<ExitCode> 
 async function chosen(module: Module, target: Target, input: Input<typeof spec>, io: Io): Promise<Token> {
   const named = Object.keys(target.uri.path).length > 0;
   const found = named ? await module.token(target.uri).catch(absent) : undefined;
+  const { initialise, title } = familyOf(target, found);
+  if (initialise === "no") {
+    throw new UsageError(`${title} cannot be initialised here`, ["use what its maker provides; then: keywright apply"]);
+  }
   if (found?.has("CKF_TOKEN_INITIALIZED") === true) {
+    if (initialise === "pin") {
+      throw new UsageError(`${found.uri} is there already`, [`to begin anew, move the folder of ${title} away`]);
+    }
     await confirmDestruction("initialising destroys everything in", [found.uri], input, io);
     return found;
   }
@@ -69,6 +80,10 @@ async function chosen(module: Module, target: Target, input: Input<typeof spec>,
     blank.length === 0 ? "the module shows no uninitialised token" : "the module shows several uninitialised tokens",
     blank.length === 0 ? [] : ["say which by its slot:", ...blank.map((token) => `  pkcs11:slot-id=${token.slot}`)],
   );
+}
+
+function familyOf({ reference }: Target, token: Token | undefined): Family {
+  return token === undefined ? familyOfLibrary(reference.module) : familyOfToken(token.info, reference.module);
 }
 
 function absent(error: unknown): undefined {

@@ -10,7 +10,7 @@ import { type Access, pinFor, type Surroundings } from "../access.ts";
 import { ApplyError } from "./keys.ts";
 
 /** A token of a family without SO PIN takes the empty one until the user's is set (NSS). */
-const NO_SO_PIN = () => Pin.from(new Uint8Array());
+export const NO_SO_PIN = (): Pin => Pin.from(new Uint8Array());
 
 /**
  * Initialises the token that a declared one is to become. Each part is safe to repeat: a token that has its label and no
