@@ -90,7 +90,8 @@ const GENERATORS = {
   Montgomery: "CKM_EC_MONTGOMERY_KEY_PAIR_GEN",
 } as const;
 
-async function observeMechanisms({ module, slot }: Token): Promise<CanGenerate> {
+/** Which key pairs a token can make, and in which sizes. */
+export async function observeMechanisms({ module, slot }: Token): Promise<CanGenerate> {
   const can: Record<string, { least: number; most: number }> = {};
   // Not by asking for each: some libraries complain on standard error of one that they do not have.
   const { mechanisms } = await module.call("C_GetMechanismList", { slot });

@@ -5,8 +5,12 @@
 import { failedWith } from "../../cryptoki/errors.ts";
 import type { KeyPair } from "../../cryptoki/session/keys.ts";
 import type { Session } from "../../cryptoki/session/session.ts";
+import type { Token } from "../../cryptoki/token.ts";
 import type { Family } from "../../families/families.ts";
 import type { Usage } from "../../lifecycle/declaration.ts";
+import { observeMechanisms } from "../../lifecycle/observe.ts";
+import { checkCapability } from "../../lifecycle/plan/capability.ts";
+import { Refusal } from "../../lifecycle/plan/refusal.ts";
 import { type KeyPairWish, keyPairTemplates, minimalTemplates } from "../../lifecycle/templates.ts";
 import { parseId, parseKeyType } from "../../lifecycle/values.ts";
 import { command, EXIT, type ExitCode, flag, type Input, text, texts } from "../command.ts";
@@ -36,7 +40,8 @@ const USAGES: readonly string[] = ["sign", "derive", "decrypt", "wrap"];
 export async function run(input: Input<typeof spec>, io: Io): Promise<ExitCode> {
   const wish = wishOf(input);
   const target = await findTarget(input.words[0], input, io);
-  await withSession(target, input, io, { write: true }, async (session, { family }) => {
+  await withSession(target, input, io, { write: true }, async (session, { family, token }) => {
+    await refuseImpossible(token, wish, family);
     await refuseTaken(session, wish);
     const { privateKey, publicKey } = await generate(session, wish, family, io);
     const objects = [await objectValue(privateKey), await objectValue(publicKey)];
@@ -61,6 +66,16 @@ function wishOf(input: Input<typeof spec>): KeyPairWish {
     return { type, identity: { id, label }, usage, attributes: { extractable: input.extractable } };
   } catch (error) {
     throw new UsageError((error as Error).message);
+  }
+}
+
+/** @throws UsageError saying what the token can make */
+async function refuseImpossible(token: Token, wish: KeyPairWish, family: Family): Promise<void> {
+  try {
+    checkCapability(wish, { family: family.name, canGenerate: await observeMechanisms(token) });
+  } catch (error) {
+    if (error instanceof Refusal) throw new UsageError(error.message, error.hints);
+    throw error;
   }
 }
 

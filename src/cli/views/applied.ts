@@ -3,7 +3,7 @@
  * @module
  */
 import type { View } from "../io.ts";
-import { count } from "../words.ts";
+import { count, table } from "../words.ts";
 
 export interface AppliedValue {
   readonly changed: boolean;
@@ -13,17 +13,16 @@ export interface AppliedValue {
 export const appliedView: View<AppliedValue> = {
   schema: "keywright/applied/1",
   human({ changed, keys }, style) {
-    const with_ = (status: string) => keys.filter((key) => key.status === status).length;
     if (!changed && keys.every(({ status }) => status === "kept")) {
       return `Nothing to do: ${count(keys.length, "key")} as declared.`;
     }
+    const having = (status: string) => keys.filter((key) => key.status === status).length;
     const parts = (["done", "kept", "waiting", "skipped", "refused", "failed"] as const)
-      .filter((status) => with_(status) > 0)
-      .map((status) =>
-        status === "failed" || status === "refused"
-          ? style.red(`${with_(status)} ${status}`)
-          : `${with_(status)} ${status}`,
-      );
-    return `Applied: ${parts.join(", ")}.`;
+      .filter((status) => having(status) > 0)
+      .map((status) => {
+        const part = `${having(status)} ${status}`;
+        return status === "failed" || status === "refused" ? style.red(part) : part;
+      });
+    return `${table(keys.map(({ key, status }) => [`  ${key}`, status]))}\nApplied: ${parts.join(", ")}.`;
   },
 };

@@ -10,7 +10,7 @@ import { type Access, type Surroundings, withTokens } from "../access.ts";
 import type { Declaration, TokenDeclaration } from "../declaration.ts";
 import { observe } from "../observe.ts";
 import { type PlanOptions, plan } from "../plan/plan.ts";
-import { hasChanges, type Plan, type Step, samePlan } from "../plan/steps.ts";
+import { hasChanges, type Plan, refusals, type Step, samePlan } from "../plan/steps.ts";
 import { execute, type KeyResult, type Progress } from "./execute.ts";
 import { initialiseToken } from "./initialise.ts";
 
@@ -18,8 +18,11 @@ import { initialiseToken } from "./initialise.ts";
 export class StalePlanError extends KeywrightError {
   override readonly code = "ERR_PLAN_STALE";
 
-  constructor() {
-    super("the tokens or files changed after the plan was made", { hints: ["look at the new plan: keywright plan"] });
+  /** @param refused why keys are refused now, where that is the difference */
+  constructor(refused: readonly string[] = []) {
+    super("the tokens or files changed after the plan was made", {
+      hints: [...refused, "look at the new plan: keywright plan"],
+    });
   }
 }
 
@@ -97,7 +100,7 @@ export async function apply(
           first.plan.steps.filter((step) => !isInitialise(step)),
         )
       )
-        throw new StalePlanError();
+        throw new StalePlanError(refusals(rest).map(({ key, reason }) => `${key}: ${reason}`));
       return done(first.plan, await execute(rest, declaration, accesses, surroundings, options.progress));
     }),
   );

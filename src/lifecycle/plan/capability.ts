@@ -4,13 +4,13 @@
  */
 import { familyNamed } from "../../families/families.ts";
 import type { KeyDeclaration } from "../declaration.ts";
-import { typeOf } from "../declaration.ts";
 import type { SeenPresent } from "../observation.ts";
+import { keyTypeText } from "../values.ts";
 import { Refusal } from "./refusal.ts";
 
 /** @throws Refusal saying what the token can make instead */
 export function checkCapability(
-  key: KeyDeclaration,
+  key: Pick<KeyDeclaration, "type" | "usage">,
   { canGenerate, family }: Pick<SeenPresent, "canGenerate" | "family">,
 ): void {
   const { type, usage } = key;
@@ -26,7 +26,7 @@ export function checkCapability(
       return algorithm === "EC" && curves !== undefined ? curves.map((curve) => `EC:${curve}`) : [algorithm];
     });
     const hint = `it can make: ${can.join(", ") || "none"}`;
-    throw new Refusal(`the token cannot make a key of type ${typeOf(key)}`, [hint]);
+    throw new Refusal(`the token cannot make a key of type ${keyTypeText(type)}`, [hint]);
   }
   const unfit = usage.find((use) => usages?.includes(use) === false);
   if (unfit !== undefined) {
