@@ -80,6 +80,16 @@ test("a room imports only from the rooms listed for it", () => {
   expect(breaches).toEqual([]);
 });
 
+test("the docs draw the same table", () => {
+  const text = readFileSync(resolve(SRC, "../docs/architecture.md"), "utf8");
+  const rows = Array.from(text.matchAll(/^\| `([a-z0-9/]+)` \| .* \| (.*) \|$/gm), ([, room, list]) => [
+    room,
+    list === "-" ? [] : list!.split(", "),
+  ]);
+  const { "index.ts": _front, ...rooms } = MAY_IMPORT;
+  expect(Object.fromEntries(rows)).toEqual(rooms);
+});
+
 test("the reader sees every kind of import", () => {
   const self = imports(join(import.meta.dirname, "support/every-import.ts"));
   expect(self.sort()).toEqual(["./a.ts", "./b.ts", "./c.ts", "./d.ts", "./e.ts", "./f.ts"]);
