@@ -46,3 +46,21 @@ async function askTwice(purpose: string, read: (purpose: string) => Promise<Pin>
   first.wipe();
   throw new PinSourceError(`the two answers for ${purpose} differ`, { hints: ["nothing was changed; try again"] });
 }
+
+/** Reads PINs, so that nobody is asked later, runs `use` with them and wipes them. */
+export async function withPins<T>(
+  [first, second]: readonly [() => Promise<Pin>, () => Promise<Pin>],
+  use: (first: Pin, second: Pin) => Promise<T>,
+): Promise<T> {
+  const one = await first();
+  try {
+    const two = await second();
+    try {
+      return await use(one, two);
+    } finally {
+      two.wipe();
+    }
+  } finally {
+    one.wipe();
+  }
+}

@@ -13,6 +13,7 @@ import { formatUri, isUri, type Pkcs11Uri, parseUri } from "../cryptoki/uri.ts";
 import { type Family, familyOfToken } from "../families/families.ts";
 import { wantedToken } from "../lifecycle/access.ts";
 import type { Declaration, TokenDeclaration } from "../lifecycle/declaration.ts";
+import { type TokenLockOptions, withTokenLocks } from "../lifecycle/token-locks.ts";
 import { openGuarded } from "../modules/guarded.ts";
 import type { ModuleReference } from "../modules/index.ts";
 import { PinMemory } from "../pins/memory.ts";
@@ -158,6 +159,12 @@ export async function withModule<T>(
   }
 }
 
+/** How a command takes locks. */
+export function lockOptions(input: TargetInput, io: Io): TokenLockOptions {
+  const purpose = `keywright ${process.argv.slice(2, 4).join(" ")}`;
+  return { state: chosenState(input), purpose, onWait: (holder) => io.tell(`waiting for ${holder}`) };
+}
+
 /** The target's token, open. */
 export interface OpenTarget {
   readonly module: Module;
@@ -165,6 +172,8 @@ export interface OpenTarget {
   readonly family: Family;
   /** The PIN of a role: its source, or a person at the terminal; undefined where neither is there. */
   pin(role: Role, isNew?: boolean): (() => Promise<Pin>) | undefined;
+  /** Runs what changes the token while no other command of ours does; not around what a person is asked. */
+  locked<T>(use: () => Promise<T>): Promise<T>;
 }
 
 /** Opens the target's token and runs `use`. */
@@ -185,6 +194,7 @@ export async function withToken<T>(
       token: found,
       family: familyOfToken(found.info, target.reference.module),
       pin: (role, isNew) => pinOf(target, role, found.info.label, io, isNew),
+      locked: (change) => withTokenLocks([found.uri], lockOptions(input, io), change),
     });
   });
 }

@@ -25,7 +25,7 @@ export const spec = command({
 export async function run(input: Input<typeof spec>, io: Io): Promise<ExitCode> {
   const [certificate] = readCertificates(await readIn(input.in));
   const target = await findTarget(input.words[0], input, io);
-  await withSession(target, input, io, { write: true }, async (session, { family }) => {
+  await withSession(target, input, io, { write: true }, async (session, { family, locked }) => {
     const key = await namedObject(session, target, "private");
     const { CKA_ID, CKA_LABEL } = await key.get("CKA_ID", "CKA_LABEL");
     const identity = { id: Buffer.from(CKA_ID ?? []).toString("hex"), label: CKA_LABEL ?? "" };
@@ -39,7 +39,7 @@ export async function run(input: Input<typeof spec>, io: Io): Promise<ExitCode> 
       }
       io.warn(`the key has another certificate too: ${await other.uri()}`);
     }
-    const object = await session.create(certificateTemplate(certificate!, identity, family));
+    const object = await locked(() => session.create(certificateTemplate(certificate!, identity, family)));
     io.show(objectListView, { token: session.token.uri, objects: [await objectValue(object)] });
   });
   return EXIT.done;

@@ -40,10 +40,10 @@ export async function run(input: Input<typeof spec>, io: Io): Promise<ExitCode> 
   const dates = validityOf(input, new Date());
   const serial = serialOf(input);
   const target = await findTarget(input.words[0], input, io);
-  await withSession(target, input, io, { write: input.import }, async (session, { family }) => {
+  await withSession(target, input, io, { write: input.import }, async (session, { family, locked }) => {
     const { spki, signer, identity } = await signingKey(session, target, input);
     const der = await makeCertificate({ subject, spki, serial, ...dates, extensions: input.extension }, signer);
-    if (input.import) await session.create(certificateTemplate(readCertificate(der), identity, family));
+    if (input.import) await locked(() => session.create(certificateTemplate(readCertificate(der), identity, family)));
     await writeOut(certificatePem(der), input, io);
   });
   return EXIT.done;

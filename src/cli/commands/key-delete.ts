@@ -27,11 +27,13 @@ export const spec = command({
 
 export async function run(input: Input<typeof spec>, io: Io): Promise<ExitCode> {
   const target = await findTarget(input.words[0], input, io);
-  await withSession(target, input, io, { write: true }, async (session) => {
+  await withSession(target, input, io, { write: true }, async (session, { locked }) => {
     const objects = await namedObjects(session, target);
     const uris = await Promise.all(objects.map((object) => object.uri()));
     await confirmDestruction(`${count(objects.length, "object")} will be destroyed`, uris, input, io);
-    for (const object of objects) await destroyIfThere(object);
+    await locked(async () => {
+      for (const object of objects) await destroyIfThere(object);
+    });
     io.tell(`deleted ${count(objects.length, "object")}`);
   });
   return EXIT.done;

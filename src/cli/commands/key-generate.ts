@@ -40,10 +40,12 @@ const USAGES: readonly string[] = ["sign", "derive", "decrypt", "wrap"];
 export async function run(input: Input<typeof spec>, io: Io): Promise<ExitCode> {
   const wish = wishOf(input);
   const target = await findTarget(input.words[0], input, io);
-  await withSession(target, input, io, { write: true }, async (session, { family, token }) => {
+  await withSession(target, input, io, { write: true }, async (session, { family, token, locked }) => {
     await refuseImpossible(token, wish, family);
-    await refuseTaken(session, wish);
-    const { privateKey, publicKey } = await generate(session, wish, family, io);
+    const { privateKey, publicKey } = await locked(async () => {
+      await refuseTaken(session, wish);
+      return generate(session, wish, family, io);
+    });
     const objects = [await objectValue(privateKey), await objectValue(publicKey)];
     io.show(objectListView, { token: session.token.uri, objects });
   });

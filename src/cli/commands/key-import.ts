@@ -40,12 +40,13 @@ export async function run(input: Input<typeof spec>, io: Io): Promise<ExitCode> 
   const identity = { id: parseId(/^\d+$/.test(idText) ? BigInt(idText) : idText, idText), label };
   const key = await readPrivateKey(input, io);
   const target = await findTarget(input.words[0], input, io);
-  await withSession(target, input, io, { write: true }, async (session, { family }) => {
-    await refuseTaken(session, { identity });
+  await withSession(target, input, io, { write: true }, async (session, { family, locked }) => {
     const usage = input.usage.length > 0 ? (input.usage as Usage[]) : undefined;
     const templates = importTemplates(key, { identity, usage, attributes: { extractable: input.extractable } }, family);
-    const privateKey = await session.create(templates.privateKey);
-    const publicKey = await session.create(templates.publicKey);
+    const [privateKey, publicKey] = await locked(async () => {
+      await refuseTaken(session, { identity });
+      return [await session.create(templates.privateKey), await session.create(templates.publicKey)];
+    });
     const objects = [await objectValue(privateKey), await objectValue(publicKey)];
     io.show(objectListView, { token: session.token.uri, objects });
   });

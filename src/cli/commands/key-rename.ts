@@ -2,12 +2,14 @@
  * `keywright key rename`
  * @module
  */
+
+import type { Session } from "../../cryptoki/session/session.ts";
 import { parseId } from "../../lifecycle/values.ts";
 import { command, EXIT, type ExitCode, type Input, text } from "../command.ts";
 import { TakenError, UsageError } from "../errors.ts";
 import type { Io } from "../io.ts";
 import { namedObjects } from "../objects.ts";
-import { findTarget, TARGET_OPTIONS, withSession } from "../target.ts";
+import { findTarget, TARGET_OPTIONS, type Target, withSession } from "../target.ts";
 
 export const spec = command({
   name: "key rename",
@@ -27,22 +29,31 @@ export async function run(input: Input<typeof spec>, io: Io): Promise<ExitCode> 
     input.id === undefined ? undefined : parseId(/^\d+$/.test(input.id) ? BigInt(input.id) : input.id, input.id);
   if (label === undefined && id === undefined) throw new UsageError("key rename needs --label or --id");
   const target = await findTarget(input.words[0], input, io);
-  await withSession(target, input, io, { write: true }, async (session) => {
-    const objects = await namedObjects(session, target);
-    const handles = new Set(objects.map(({ handle }) => handle));
-    const wanted = [
-      ...(label === undefined ? [] : [{ CKA_LABEL: label }]),
-      ...(id === undefined ? [] : [{ CKA_ID: Buffer.from(id, "hex") }]),
-    ];
-    for (const match of wanted) {
-      const holders: string[] = [];
-      for await (const object of session.find(match)) if (!handles.has(object.handle)) holders.push(await object.uri());
-      if (holders.length > 0) throw new TakenError("the new label or id is taken", holders);
-    }
-    for (const object of objects) {
-      for (const attributes of wanted) await object.set(attributes);
-      io.tell(`renamed ${await object.uri()}`);
-    }
+  await withSession(target, input, io, { write: true }, async (session, { locked }) => {
+    await locked(() => rename(session, target, { label, id }, io));
   });
   return EXIT.done;
+}
+
+async function rename(
+  session: Session,
+  target: Target,
+  { label, id }: { label: string | undefined; id: string | undefined },
+  io: Io,
+): Promise<void> {
+  const objects = await namedObjects(session, target);
+  const handles = new Set(objects.map(({ handle }) => handle));
+  const wanted = [
+    ...(label === undefined ? [] : [{ CKA_LABEL: label }]),
+    ...(id === undefined ? [] : [{ CKA_ID: Buffer.from(id, "hex") }]),
+  ];
+  for (const match of wanted) {
+    const holders: string[] = [];
+    for await (const object of session.find(match)) if (!handles.has(object.handle)) holders.push(await object.uri());
+    if (holders.length > 0) throw new TakenError("the new label or id is taken", holders);
+  }
+  for (const object of objects) {
+    for (const attributes of wanted) await object.set(attributes);
+    io.tell(`renamed ${await object.uri()}`);
+  }
 }

@@ -6,6 +6,7 @@ import { command, EXIT, type ExitCode, type Input } from "../command.ts";
 import { UsageError } from "../errors.ts";
 import type { Io } from "../io.ts";
 import { needPin, SO_PIN_OPTION } from "../pin-options.ts";
+import { withPins } from "../pins.ts";
 import { findTarget, TARGET_OPTIONS, withToken } from "../target.ts";
 
 export const spec = command({
@@ -18,14 +19,16 @@ export const spec = command({
 
 export async function run(input: Input<typeof spec>, io: Io): Promise<ExitCode> {
   const target = await findTarget(input.words[0], input, io);
-  await withToken(target, input, io, async ({ token, pin }) => {
+  await withToken(target, input, io, async ({ token, pin, locked }) => {
     if (token.has("CKF_USER_PIN_INITIALIZED")) {
       throw new UsageError(`${token.info.label} has a user PIN already`, [
         "to change it, knowing it: keywright pin change",
         "to replace one that is locked or lost, as the SO: keywright pin unblock",
       ]);
     }
-    await token.initialisePin(needPin(pin("SO"), "--so-pin"), needPin(pin("USER", true), "--pin"));
+    await withPins([needPin(pin("SO"), "--so-pin"), needPin(pin("USER", true), "--pin")], (so, user) =>
+      locked(() => token.initialisePin(so, user)),
+    );
     io.tell(`set the user PIN of ${token.info.label}`);
   });
   return EXIT.done;

@@ -5,6 +5,7 @@
 import { command, EXIT, type ExitCode, type Input } from "../command.ts";
 import type { Io } from "../io.ts";
 import { NEW_PIN_OPTION, needPin, pinSource, SO_PIN_OPTION } from "../pin-options.ts";
+import { withPins } from "../pins.ts";
 import { findTarget, pinOf, TARGET_OPTIONS, withToken } from "../target.ts";
 
 const { pin: _pin, ...OPTIONS } = TARGET_OPTIONS;
@@ -19,10 +20,12 @@ export const spec = command({
 
 export async function run(input: Input<typeof spec>, io: Io): Promise<ExitCode> {
   const target = await findTarget(input.words[0], input, io);
-  await withToken(target, input, io, async ({ token, pin }) => {
+  await withToken(target, input, io, async ({ token, pin, locked }) => {
     const given = pinSource("--new-pin", input.newPin);
     const next = pinOf({ ...target, pin: given }, "USER", `${token.info.label}, new`, io, true);
-    await token.initialisePin(needPin(pin("SO"), "--so-pin"), needPin(next, "--new-pin"));
+    await withPins([needPin(pin("SO"), "--so-pin"), needPin(next, "--new-pin")], (so, user) =>
+      locked(() => token.initialisePin(so, user)),
+    );
     io.tell(`set a new user PIN of ${token.info.label}`);
   });
   return EXIT.done;

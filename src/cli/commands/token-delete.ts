@@ -2,11 +2,13 @@
  * `keywright token delete`
  * @module
  */
+
+import { withTokenLocks } from "../../lifecycle/token-locks.ts";
 import { command, EXIT, type ExitCode, type Input } from "../command.ts";
 import { confirmDestruction, YES_OPTION } from "../confirm.ts";
 import { UsageError } from "../errors.ts";
 import type { Io } from "../io.ts";
-import { findTarget, TARGET_OPTIONS, withToken } from "../target.ts";
+import { findTarget, lockOptions, TARGET_OPTIONS, withToken } from "../target.ts";
 
 const { pin: _pin, ...OPTIONS } = TARGET_OPTIONS;
 
@@ -33,7 +35,7 @@ export async function run(input: Input<typeof spec>, io: Io): Promise<ExitCode> 
   }));
   await confirmDestruction("this token and every key in it will be destroyed", [uri], input, io);
   const { deleteToken } = await import("../../softtoken/index.ts");
-  await deleteToken(store, label, serialNumber);
+  await withTokenLocks([uri], lockOptions(input, io), () => deleteToken(store, label, serialNumber));
   io.tell(`deleted ${uri}`);
   return EXIT.done;
 }

@@ -6,12 +6,14 @@ import { type Module, TokenNotFoundError } from "../../cryptoki/module.ts";
 import type { Token } from "../../cryptoki/token.ts";
 import { type Family, familyOfLibrary, familyOfToken } from "../../families/families.ts";
 import { NO_SO_PIN } from "../../lifecycle/apply/initialise.ts";
+import { withTokenLocks } from "../../lifecycle/token-locks.ts";
 import { command, EXIT, type ExitCode, flag, type Input, text } from "../command.ts";
 import { confirmDestruction, YES_OPTION } from "../confirm.ts";
 import { UsageError } from "../errors.ts";
 import type { Io } from "../io.ts";
 import { SO_PIN_OPTION } from "../pin-options.ts";
-import { findTarget, pinOf, TARGET_OPTIONS, type Target, withModule } from "../target.ts";
+import { withPins } from "../pins.ts";
+import { findTarget, lockOptions, pinOf, TARGET_OPTIONS, type Target, withModule } from "../target.ts";
 import { tokenValue, tokenView } from "../views/token.ts";
 
 export const spec = command({
@@ -51,8 +53,16 @@ export async function run(input: Input<typeof spec>, io: Io): Promise<ExitCode> 
         "add --so-pin SOURCE and --pin SOURCE, or run it at a terminal",
       ]);
     }
-    if (!onlyPin) await token.initialise(label, soPin);
-    await token.initialisePin(soPin, userPin);
+    await withPins([async () => soPin(), userPin], (so, user) =>
+      withTokenLocks(
+        [token.uri, JSON.stringify([reference.module, reference.store, label])],
+        lockOptions(input, io),
+        async () => {
+          if (!onlyPin) await token.initialise(label, so);
+          await token.initialisePin(so, user);
+        },
+      ),
+    );
     io.show(tokenView, tokenValue(token, target.reference.module));
   });
   return EXIT.done;

@@ -2,15 +2,13 @@
  * Applying: plan, ask, lock, look again, compare, execute.
  * @module
  */
-import { createHash } from "node:crypto";
-import { join } from "node:path";
 import { KeywrightError } from "../../cryptoki/errors.ts";
-import { withLocks } from "../../host/locks.ts";
 import { type Access, type Surroundings, withTokens } from "../access.ts";
 import type { Declaration, TokenDeclaration } from "../declaration.ts";
 import { observe } from "../observe.ts";
 import { type PlanOptions, plan } from "../plan/plan.ts";
 import { hasChanges, type Plan, refusals, type Step, samePlan } from "../plan/steps.ts";
+import { withTokenLocks } from "../token-locks.ts";
 import { execute, type KeyResult, type Progress } from "./execute.ts";
 import { initialiseToken } from "./initialise.ts";
 
@@ -58,16 +56,12 @@ export async function apply(
   const look = async (accesses: ReadonlyMap<string, Access>) =>
     plan(declaration, await observe(declaration, accesses, surroundings), now, planOptions);
   const tokens = usedTokens(declaration);
-  const locked = <T>(accesses: ReadonlyMap<string, Access>, use: () => Promise<T>): Promise<T> =>
-    withLocks(
-      [...accesses.values()].map(lockName),
-      {
-        folder: join(surroundings.state, "locks"),
-        purpose: `keywright apply ${declaration.file}`,
-        ...(options.onWait === undefined ? {} : { onWait: options.onWait }),
-      },
-      use,
-    );
+  const locked = <T>(accesses: ReadonlyMap<string, Access>, use: () => Promise<T>): Promise<T> => {
+    const { state } = surroundings;
+    const lock = { state, purpose: `keywright apply ${declaration.file}` };
+    const waiting = options.onWait === undefined ? {} : { onWait: options.onWait };
+    return withTokenLocks([...accesses.values()].map(lockedAs), { ...lock, ...waiting }, use);
+  };
 
   const first = await withTokens(tokens, surroundings, async (accesses) => {
     const made = await look(accesses);
@@ -126,12 +120,8 @@ export function usedTokens({ tokens, keys }: Declaration): TokenDeclaration[] {
   return Object.values(tokens).filter(({ name, soPin }) => used.has(name) || soPin !== undefined);
 }
 
-/**
- * The name of a token's lock: the token's own URI where it is there, so that it does not matter how it was declared; of
- * one that is to be made, what it is to become.
- */
-function lockName(access: Access): string {
+/** What a token is locked as: its own URI where it is there; of one that is to be made, what it is to become. */
+function lockedAs(access: Access): string {
   const { module, store, label } = access.declared;
-  const identity = access.state === "present" ? access.token.uri : JSON.stringify([module, store, label]);
-  return `token-${createHash("sha256").update(identity).digest("hex").slice(0, 16)}`;
+  return access.state === "present" ? access.token.uri : JSON.stringify([module, store, label]);
 }
