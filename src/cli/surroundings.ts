@@ -9,7 +9,7 @@ import { parseUri } from "../cryptoki/uri.ts";
 import { explainSystem } from "../host/errors.ts";
 import { stateFolder } from "../host/folders.ts";
 import type { Surroundings } from "../lifecycle/access.ts";
-import { type Declaration, readDeclaration, type TokenDeclaration } from "../lifecycle/declaration.ts";
+import type { Declaration, TokenDeclaration } from "../lifecycle/declaration.ts";
 import { openGuarded } from "../modules/guarded.ts";
 import type { ModuleReference } from "../modules/index.ts";
 import { PinMemory } from "../pins/memory.ts";
@@ -34,6 +34,8 @@ export async function loadDeclaration(input: { file?: string | undefined }): Pro
       input.file === undefined ? "name one with --file" : "keywright schema prints what a declaration may hold",
     ]);
   }
+  // With the YAML reader, which a command without a declaration need not load.
+  const { readDeclaration } = await import("../lifecycle/declaration.ts");
   return readDeclaration(contents, file);
 }
 
