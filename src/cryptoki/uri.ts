@@ -2,7 +2,7 @@
  * PKCS#11 URIs: parse, format, match. Clauses are of RFC 7512.
  * @module
  */
-import { fromUtf8, toHex, utf8 } from "../codec/bytes.ts";
+import { toHex, utf8 } from "../codec/bytes.ts";
 import { URI_QUERY, URI_TYPES, type UriPathName, type UriType } from "../spec/uri.ts";
 import { KeywrightError } from "./errors.ts";
 import type { Structure, Ulong } from "./port.ts";
@@ -223,14 +223,4 @@ function canonical(uri: Pkcs11Uri): string {
       .map(([name, value]) => `${name}=${toHex(typeof value === "string" ? utf8(value) : value!)}`)
       .sort();
   return JSON.stringify([values(uri.path), values(uri.query)]);
-}
-
-/** The text of an id for people: its bytes in hexadecimal after `0x`. */
-export function idText(id: Uint8Array): string {
-  return `0x${toHex(id)}`;
-}
-
-/** The text that a text attribute of a structure has for people: its blank padding removed. */
-export function labelText(bytes: Uint8Array): string {
-  return fromUtf8(bytes).trimEnd();
 }

@@ -1,5 +1,5 @@
 /**
- * Where state and runtime files live on this machine.
+ * Where state files live on this machine.
  * @module
  */
 import { homedir } from "node:os";
@@ -24,12 +24,4 @@ export function stateFolder(): string {
     first(env.STATE_DIRECTORY) ??
     (root() ? "/var/lib/keywright" : join(env.XDG_STATE_HOME || join(homedir(), ".local/state"), "keywright"))
   );
-}
-
-/** The folder for sockets and locks: `$RUNTIME_DIRECTORY`, else /run/keywright for root, else `$XDG_RUNTIME_DIR/keywright`. */
-export function runtimeFolder(): string {
-  const { env } = process;
-  const own = first(env.RUNTIME_DIRECTORY) ?? (root() ? "/run/keywright" : undefined);
-  if (own !== undefined) return own;
-  return env.XDG_RUNTIME_DIR ? join(env.XDG_RUNTIME_DIR, "keywright") : join(stateFolder(), "run");
 }

@@ -151,8 +151,10 @@ function checkPaths({ keys, file }: Declaration, report: Report): void {
 
 /** Checks extensions with the library that makes them; apart, because loading it takes time. */
 export async function checkExtensionSyntax(declaration: Declaration, report: Report): Promise<void> {
+  const keys = Object.values(declaration.keys);
+  if (!keys.some(({ certificate }) => (certificate?.extensions.length ?? 0) > 0)) return;
   const { checkExtensions } = await import("../x509/extensions.ts");
-  for (const { name, certificate } of Object.values(declaration.keys)) {
+  for (const { name, certificate } of keys) {
     for (const [i, extension] of (certificate?.extensions ?? []).entries()) {
       try {
         checkExtensions([extension]);

@@ -29,9 +29,17 @@ export function finalIdentity({ id, label }: KeyDeclaration): Identity {
   return { id, label };
 }
 
+/** It is compared with every object of the token. */
+const newIdentities = new WeakMap<KeyDeclaration, Identity>();
+
 /** The identity of a replacement until it is proven. */
 export function newIdentity(key: KeyDeclaration): Identity {
-  return { id: shortDigest("new", key.id, key.label), label: `${key.label}~new` };
+  let identity = newIdentities.get(key);
+  if (identity === undefined) {
+    identity = { id: shortDigest("new", key.id, key.label), label: `${key.label}~new` };
+    newIdentities.set(key, identity);
+  }
+  return identity;
 }
 
 /** The identity of a key that was replaced at a time; the label names the second (UTC). */

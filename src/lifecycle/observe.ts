@@ -112,7 +112,10 @@ async function observeObjects({ session }: PresentToken): Promise<SeenObject[]> 
     if (one !== undefined) seen.push(one);
   }
   const order = (o: SeenObject) => JSON.stringify([o.id, o.label, o.class, o.publicKey ?? "", o.der ?? ""]);
-  return seen.sort((a, b) => (order(a) < order(b) ? -1 : 1));
+  return seen
+    .map((one) => ({ one, at: order(one) }))
+    .sort((a, b) => (a.at < b.at ? -1 : 1))
+    .map(({ one }) => one);
 }
 
 const KEY_FLAGS = [

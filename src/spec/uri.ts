@@ -33,5 +33,4 @@ export const URI_TYPES = {
 } as const;
 
 export type UriPathName = keyof typeof URI_PATH;
-export type UriQueryName = (typeof URI_QUERY)[number];
 export type UriType = keyof typeof URI_TYPES;

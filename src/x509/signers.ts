@@ -3,7 +3,7 @@
  * @module
  */
 import { createHash } from "node:crypto";
-import { bigintToBytes, bytesToBigint, Reader } from "../codec/bytes.ts";
+import { bytesToBigint, Reader } from "../codec/bytes.ts";
 import {
   der,
   derInteger,
@@ -170,11 +170,6 @@ export function ecdsaToDer(signature: Uint8Array): Uint8Array {
   const half = signature.length / 2;
   const [r, s] = [signature.subarray(0, half), signature.subarray(half)];
   return derSequence(derInteger(bytesToBigint(r)), derInteger(bytesToBigint(s)));
-}
-
-/** The way back. @param bytes the length of r, and of s */
-export function ecdsaFromIntegers(r: bigint, s: bigint, bytes: number): Uint8Array {
-  return Uint8Array.of(...bigintToBytes(r, bytes), ...bigintToBytes(s, bytes));
 }
 
 /** The digest of a signature algorithm's identifier; undefined for those without one to choose (Ed25519, Ed448). */

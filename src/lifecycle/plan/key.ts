@@ -6,7 +6,7 @@ import { familyNamed } from "../../families/families.ts";
 import { type CertificateFacts, fingerprint, readCertificate } from "../../x509/read.ts";
 import type { KeyDeclaration } from "../declaration.ts";
 import { typeOf } from "../declaration.ts";
-import { archiveIdentity, finalIdentity, type Identity, newIdentity, standing } from "../identities.ts";
+import { archiveIdentity, finalIdentity, type Identity, newIdentity, type Standing, standing } from "../identities.ts";
 import type { Observation, SeenObject, SeenPresent } from "../observation.ts";
 import { checkCapability } from "./capability.ts";
 import { certificatePlan, type IssuerState, renewal } from "./certificate.ts";
@@ -107,9 +107,9 @@ class KeyPlanner {
   #objects(): KeyObjects {
     const { token } = this.#context;
     const { labels } = familyNamed(token.family);
-    const by = (wanted: ReturnType<typeof standing>) =>
-      token.objects.filter((object) => standing(object, this.#key, labels) === wanted);
-    const conflict = by("conflict")[0];
+    const by: Record<Standing, SeenObject[]> = { final: [], new: [], archived: [], conflict: [], other: [] };
+    for (const object of token.objects) by[standing(object, this.#key, labels)].push(object);
+    const conflict = by.conflict[0];
     if (conflict !== undefined) {
       const taken = conflict.id === this.#key.id ? `id 0x${conflict.id}` : `label ${JSON.stringify(conflict.label)}`;
       throw new Refusal(
@@ -117,7 +117,7 @@ class KeyPlanner {
         ["choose another id and label, or rename the other key: keywright key rename"],
       );
     }
-    return { final: by("final"), fresh: by("new"), archived: by("archived") };
+    return { final: by.final, fresh: by.new, archived: by.archived };
   }
 
   #unreadable({ final }: KeyObjects): Refusal {

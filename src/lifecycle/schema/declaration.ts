@@ -176,8 +176,6 @@ export const DECLARATION = object("the declaration", {
 export type DeclarationFields = ReadOf<typeof DECLARATION>;
 export type TokenFields = ReadOf<typeof token>;
 export type KeyFields = ReadOf<typeof key>;
-export type CertificateFields = ReadOf<typeof certificateFields>;
-export type PublishFields = ReadOf<typeof publish>;
 
 function checkLabel(value: string): string {
   const bytes = Buffer.byteLength(value);

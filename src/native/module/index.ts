@@ -9,7 +9,6 @@ import { later, now } from "./calling.ts";
 import { claimInstance, type NativeModuleOptions } from "./instance.ts";
 import { type Library, loadLibrary } from "./library.ts";
 
-export { installedModules } from "./discovery.ts";
 export { ModuleError } from "./errors.ts";
 export { conflict, type NativeModuleOptions } from "./instance.ts";
 

@@ -1,0 +1,40 @@
+/**
+ * Measures, and prints one table of ratios. Arguments: the project's folder, the compiled driver.c, `usual` or `large`,
+ * and the other libraries that are here. Run with: npm run bench, npm run bench:large
+ */
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { measureCalls } from "./calls.ts";
+import { measurePlan } from "./plans.ts";
+import { measureStartup } from "./startup.ts";
+import { format, type Row } from "./table.ts";
+import { measureLargeFind, measureTokens } from "./tokens.ts";
+import type { WayName } from "./workers.ts";
+
+const [root, driver, size, ...others] = process.argv.slice(2) as [string, string, "usual" | "large", ...WayName[]];
+const programs = { command: join(root, "dist/bin/keywright.js"), shell: join(root, "bench/shell.sh") };
+const folder = mkdtempSync(join(tmpdir(), "keywright-bench-"));
+const rows: Row[] = [];
+
+async function section(name: string, measure: () => Row[] | Row | Promise<Row[] | Row>): Promise<void> {
+  process.stderr.write(`${name} …\n`);
+  rows.push(...[await measure()].flat());
+}
+
+try {
+  if (size === "large") {
+    await section("find among 100 000", () => measureLargeFind(folder));
+    await section("plan of 1 000 keys", () => measurePlan(folder, programs, { keys: 1_000, rounds: 3, sample: 10 }));
+  } else {
+    await section("start-up", () => measureStartup(folder, programs.command));
+    await section("calls", () => measureCalls(folder, driver, others));
+    await section("tokens", () => measureTokens(folder));
+    await section("plan of 1 key", () => measurePlan(folder, programs, { keys: 1, rounds: 11 }));
+    await section("plan of 10 keys", () => measurePlan(folder, programs, { keys: 10, rounds: 5 }));
+    await section("plan of 100 keys", () => measurePlan(folder, programs, { keys: 100, rounds: 3 }));
+  }
+  console.log(format(rows));
+} finally {
+  rmSync(folder, { recursive: true, force: true });
+}
