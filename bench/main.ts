@@ -25,7 +25,7 @@ async function section(name: string, measure: () => Row[] | Row | Promise<Row[] 
 try {
   if (size === "large") {
     await section("find among 100 000", () => measureLargeFind(folder));
-    await section("plan of 1 000 keys", () => measurePlan(folder, programs, { keys: 1_000, rounds: 3, sample: 10 }));
+    await section("plan of 1 000 keys", () => measurePlan(folder, programs, { keys: 1_000, rounds: 3, sample: 5 }));
   } else {
     await section("start-up", () => measureStartup(folder, programs.command));
     await section("calls", () => measureCalls(folder, driver, others));
