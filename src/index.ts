@@ -35,7 +35,8 @@ export interface OpenModuleOptions extends Omit<ModuleReference, "module"> {
  */
 export function openModule(module: string, options: OpenModuleOptions = {}): Promise<Module> {
   const { state = stateFolder(), attended = false, ...rest } = options;
-  const reference = { store: join(state, "softtoken.db"), ...rest, module };
+  const own = module === "softtoken" ? { store: join(state, "softtoken.db") } : {};
+  const reference = { ...own, ...rest, module };
   return Module.open(openGuarded(reference, { memory: new PinMemory(state), attended }));
 }
 

@@ -71,7 +71,7 @@ export class PinMissingError extends KeywrightError {
 
   constructor(uri: string) {
     super(`a PIN is needed for ${uri}, and none was given`, {
-      hints: ["declare one (pin: { file: … }), or pass --pin-file, --pin-env or a terminal to ask on"],
+      hints: ["declare one (pin: { file: … }), or give a source (--pin file:PATH), or run it at a terminal"],
     });
   }
 }

@@ -8,6 +8,7 @@ import { familyOfLibrary } from "../families/families.ts";
 import { X509Error } from "../x509/errors.ts";
 import type { Declaration, KeyDeclaration } from "./declaration.ts";
 import { nearest } from "./schema/fields.ts";
+import { addDuration } from "./values.ts";
 
 type Report = (path: readonly string[], message: string, hint?: string) => void;
 
@@ -71,6 +72,17 @@ function checkKey({ tokens }: Declaration, key: KeyDeclaration, report: Report):
   }
   if (certificate.issuer === undefined && !outside && algorithm !== "Montgomery" && !key.usage.includes("sign")) {
     report(at("usage"), "the key signs its own certificate, and its usage does not have sign");
+  }
+  const epoch = new Date(0);
+  if (
+    certificate.renewBefore !== undefined &&
+    addDuration(epoch, certificate.renewBefore) >= addDuration(epoch, certificate.validity)
+  ) {
+    report(
+      at("certificate", "renewBefore"),
+      "it would be renewed on every run",
+      "renewBefore is shorter than validity",
+    );
   }
   if (certificate.pss && algorithm !== "RSA" && certificate.issuer === undefined) {
     report(at("certificate", "pss"), "RSASSA-PSS is for RSA keys");

@@ -49,7 +49,7 @@ export async function unmarkHook(state: string, key: string): Promise<void> {
   });
 }
 
-/** What a hook is told; see docs/hooks.md. */
+/** What a hook is told; see docs/rotation.md. */
 export interface HookCall {
   readonly key: string;
   /** `old` before a key is replaced, and may veto; `new` when a certificate is there. */

@@ -132,6 +132,14 @@ describe("what is wrong is said with line, path and the nearest name", () => {
     );
     expect(said.join()).toContain("a PIN comes from one of file, env");
     expect(said.join()).not.toContain("87654321");
+    for (const pin of ['"87654321"', "87654321"]) {
+      const plain = await faults(
+        "  k: { token: demo, id: 1, type: Ed25519 }\n",
+        `tokens:\n  demo: { module: softtoken, label: demo, pin: ${pin} }\n`,
+      );
+      expect(plain.join()).toContain("a PIN comes from one of file, env");
+      expect(plain.join()).not.toContain("87654321");
+    }
   });
 
   test("every fault is told at once", async () => {

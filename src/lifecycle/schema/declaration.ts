@@ -69,6 +69,7 @@ const pin = either<PinFields>(
     return kind === undefined ? undefined : (pinKinds[kind] as Field<PinFields>);
   },
   `a PIN comes from one of ${Object.keys(pinKinds).join(", ")}, written { file: user.pin }; never stands here itself`,
+  true,
 );
 
 type ReadOf<F> = F extends Field<infer T> ? T : never;

@@ -259,17 +259,21 @@ export function oneOf<T extends string>(what: string, ...choices: readonly T[]):
   };
 }
 
-/** One of several forms, chosen by what stands there. */
+/**
+ * One of several forms, chosen by what stands there.
+ * @param isSecret whether what stands there may be a secret, which no message repeats
+ */
 export function either<T>(
   schema: JsonSchema,
   choose: (at: Cursor) => Field<T> | undefined,
   expected: string,
+  isSecret = false,
 ): Field<T> {
   return {
     schema,
     read(at) {
       const field = choose(at);
-      return field === undefined ? at.fail(`${expected}, here is ${at.found}`) : field.read(at);
+      return field === undefined ? at.fail(isSecret ? expected : `${expected}, here is ${at.found}`) : field.read(at);
     },
   };
 }
