@@ -118,6 +118,8 @@ async function executeKey(
   return { key: key.name, status: "done" };
 }
 
+const CHANGES_IDENTITY: readonly Step["action"][] = ["issue", "adopt", "renew", "import", "promote", "archive"];
+
 /** The steps of one key, and what they have made so far. */
 class KeyRun {
   readonly #key: KeyDeclaration;
@@ -150,6 +152,10 @@ class KeyRun {
   }
 
   async step(step: Step): Promise<void> {
+    // From the first change of what stands under the key's identity, the hook is to run, whatever happens in between.
+    if (CHANGES_IDENTITY.includes(step.action) && this.#key.certificate?.hook !== undefined) {
+      await markHook(this.#surroundings.state, this.#key.name, "");
+    }
     switch (step.action) {
       case "generate":
         this.#made.push(...(await generate(this.#at, this.#key, step.identity)));
