@@ -28,9 +28,20 @@ export async function initialiseToken(access: Access, label: string, surrounding
   const userPin = pinFor(declared, "USER", surroundings, true);
   if (soPin === undefined || userPin === undefined)
     throw new ApplyError(`the token ${declared.name} lacks pin or soPin`);
-  if (!onlyPin && isBlank) await blank.initialise(label, soPin);
-  // Absent means that there is no user PIN, whatever the flag says: tpm2-pkcs11 sets it once the token is initialised.
-  await blank.initialisePin(soPin, userPin);
+  // Both are read before anything is done: a token without user PIN is of no use.
+  const so = await soPin();
+  const user = await userPin().catch((error: unknown) => {
+    so.wipe();
+    throw error;
+  });
+  try {
+    if (!onlyPin && isBlank) await blank.initialise(label, so);
+    // Absent means that there is no user PIN, whatever the flag says: tpm2-pkcs11 sets it once the token is initialised.
+    await blank.initialisePin(so, user);
+  } finally {
+    so.wipe();
+    user.wipe();
+  }
   if (declared.initHook === undefined) return;
   const program = resolve(surroundings.folder, declared.initHook);
   const { status, signal } = await run(program, {
