@@ -3,9 +3,9 @@
  * @module
  */
 import { randomBytes } from "node:crypto";
-import { type FileHandle, mkdir, open, rename, unlink } from "node:fs/promises";
+import { access, type FileHandle, mkdir, open, rename, unlink } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
-import { explainSystem, HostError } from "./errors.ts";
+import { explainSystem, HostError, systemCode } from "./errors.ts";
 
 export interface WriteOptions {
   /** Permission bits, 0o600 by default; not lessened by the umask. */
@@ -49,11 +49,39 @@ async function syncFolder(folder: string): Promise<void> {
   }
 }
 
-/** Makes a folder for ourselves alone (0700), and those above it. */
-export async function makePrivateFolder(path: string): Promise<void> {
+/** Makes a folder for ourselves alone (0700), and those above it. @throws HostError */
+export function makePrivateFolder(path: string): Promise<void> {
+  return makeFolder(path, 0o700);
+}
+
+/**
+ * Makes a folder, and those above it. Level by level: Node's own recursive mkdir never ends where a file system takes no
+ * folder and says that there is none (/proc).
+ * @param mode permission bits, lessened by the umask
+ * @throws HostError
+ */
+export async function makeFolder(path: string, mode = 0o777): Promise<void> {
+  const missing: string[] = [];
   try {
-    await mkdir(path, { recursive: true, mode: 0o700 });
+    for (let folder = path; !(await isFolder(folder)); folder = dirname(folder)) missing.unshift(folder);
+    for (const folder of missing) {
+      await mkdir(folder, { mode }).catch((error: unknown) => {
+        // Another process may have made it meanwhile.
+        if (systemCode(error) !== "EEXIST") throw error;
+      });
+    }
   } catch (error) {
     throw new HostError(`cannot make the folder ${path}: ${explainSystem(error)}`, { cause: error });
+  }
+}
+
+/** @throws a system error for anything else that stands there */
+async function isFolder(path: string): Promise<boolean> {
+  try {
+    await access(path.endsWith("/") ? path : `${path}/`);
+    return true;
+  } catch (error) {
+    if (systemCode(error) === "ENOENT" && path !== dirname(path)) return false;
+    throw error;
   }
 }

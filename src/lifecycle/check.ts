@@ -19,6 +19,8 @@ export function checkDeclaration(declaration: Declaration, report: Report): void
     checkIssuer(declaration, key, report);
   }
   checkIdentities(declaration, report);
+  checkSerials(declaration, report);
+  checkTwins(declaration, report);
   checkPaths(declaration, report);
   checkTokens(declaration, report);
 }
@@ -132,6 +134,29 @@ export function saysCa(extensions: readonly string[]): boolean {
   );
 }
 
+/** One token under two names would be looked after twice. */
+function checkTwins({ tokens }: Declaration, report: Report): void {
+  const taken = new Map<string, string>();
+  for (const { name, module, store, environment, reserved, uri, label, serial, slot } of Object.values(tokens)) {
+    const selected = JSON.stringify([module, store, environment, reserved, uri, label, serial, slot]);
+    const other = taken.get(selected);
+    if (other === undefined) taken.set(selected, name);
+    else report(["tokens", name], `it is the same token as ${other}`, "declare it once, under one name");
+  }
+}
+
+/** RFC 5280 4.1.2.2: no two certificates of an issuer have one serial number. */
+function checkSerials({ keys }: Declaration, report: Report): void {
+  const taken = new Map<string, string>();
+  for (const { name, certificate } of Object.values(keys)) {
+    if (certificate?.serial === undefined || certificate.issuer === undefined) continue;
+    const serial = JSON.stringify([certificate.issuer, BigInt(certificate.serial).toString()]);
+    const other = taken.get(serial);
+    if (other === undefined) taken.set(serial, name);
+    else report(["keys", name, "certificate", "serial"], `${other} has the same serial number by the same issuer`);
+  }
+}
+
 function checkIdentities({ keys }: Declaration, report: Report): void {
   const taken = new Map<string, string>();
   for (const key of Object.values(keys)) {
@@ -147,16 +172,32 @@ function checkIdentities({ keys }: Declaration, report: Report): void {
   }
 }
 
-function checkPaths({ keys, file }: Declaration, report: Report): void {
+/** A file that is written is no other's, and none that is read. */
+function checkPaths({ tokens, keys, file }: Declaration, report: Report): void {
+  const at = (path: string) => resolve(dirname(file), path);
+  const read = new Map([[at(file), "the declaration itself"]]);
+  for (const { name, pin, soPin, store, initHook } of Object.values(tokens)) {
+    for (const source of [pin, soPin]) {
+      if (source !== undefined && "file" in source) read.set(at(source.file), `a PIN file of ${name}`);
+    }
+    if (store !== undefined) read.set(at(store), `the store of ${name}`);
+    if (initHook !== undefined) read.set(at(initHook), `the initHook of ${name}`);
+  }
+  for (const { name, certificate } of Object.values(keys)) {
+    if (certificate?.hook !== undefined) read.set(at(certificate.hook), `the hook of ${name}`);
+    if (certificate?.import !== undefined) read.set(at(certificate.import), `the import file of ${name}`);
+  }
   const taken = new Map<string, string>();
   for (const { name, certificate } of Object.values(keys)) {
     const paths = (certificate?.publish ?? []).map(({ path }, i) => [["publish", String(i), "path"], path] as const);
     const csr = certificate?.csr === undefined ? [] : [[["csr"], certificate.csr] as const];
-    for (const [at, path] of [...paths, ...csr]) {
-      const whole = resolve(dirname(file), path);
-      const other = taken.get(whole);
-      if (other === undefined) taken.set(whole, name);
-      else report(["keys", name, "certificate", ...at], `${path} is written for ${other} already`);
+    for (const [field, path] of [...paths, ...csr]) {
+      const place = ["keys", name, "certificate", ...field];
+      const other = taken.get(at(path));
+      if (read.has(at(path)))
+        report(place, `${path} is ${read.get(at(path))}, and would be lost`, "choose another path");
+      else if (other !== undefined) report(place, `${path} is written for ${other} already`);
+      else taken.set(at(path), name);
     }
   }
 }

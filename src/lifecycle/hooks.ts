@@ -3,11 +3,11 @@
  * it runs at least once whatever happens in between.
  * @module
  */
-import { mkdir, readFile, unlink } from "node:fs/promises";
+import { readFile, unlink } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
 import { KeywrightError } from "../cryptoki/errors.ts";
 import { explainSystem, HostError, systemCode } from "../host/errors.ts";
-import { writeAtomic } from "../host/files.ts";
+import { makePrivateFolder, writeAtomic } from "../host/files.ts";
 import { run } from "../host/processes.ts";
 import type { PendingHook } from "./observation.ts";
 
@@ -38,14 +38,15 @@ export async function readPendingHooks(state: string, keys: readonly string[]): 
 /** Notes that a key's hook is to run for a certificate. */
 export async function markHook(state: string, key: string, certificate: string): Promise<void> {
   const path = markerPath(state, key);
-  await mkdir(dirname(path), { recursive: true, mode: 0o700 });
+  await makePrivateFolder(dirname(path));
   await writeAtomic(path, `${JSON.stringify({ certificate })}\n`);
 }
 
 /** Notes that it has run. */
 export async function unmarkHook(state: string, key: string): Promise<void> {
   await unlink(markerPath(state, key)).catch((error: unknown) => {
-    if (systemCode(error) !== "ENOENT") throw error;
+    if (systemCode(error) === "ENOENT") return;
+    throw new HostError(`cannot remove ${markerPath(state, key)}: ${explainSystem(error)}`, { cause: error });
   });
 }
 

@@ -68,11 +68,19 @@ export interface SeenUnreadable {
 
 export type SeenToken = SeenPresent | SeenAbsent | SeenUnreadable;
 
-/** A file that the declaration names. */
+/** A file that the declaration has published. */
 export type SeenFile =
-  | { readonly state: "absent" }
+  | { readonly state: "absent"; readonly blocked?: string }
   | { readonly state: "unreadable"; readonly error: string }
-  | { readonly state: "present"; readonly sha256: string; readonly mode: number };
+  | {
+      readonly state: "present";
+      readonly sha256: string;
+      readonly mode: number;
+      /** Whether it is its declared owner's; true where none is declared. */
+      readonly owned: boolean;
+      /** Why it cannot be written, where that is known. */
+      readonly blocked?: string;
+    };
 
 /** A file with a certificate to import. */
 export type SeenImport =

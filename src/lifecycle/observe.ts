@@ -3,12 +3,13 @@
  * @module
  */
 import { createHash } from "node:crypto";
-import { readFile, stat } from "node:fs/promises";
-import { resolve } from "node:path";
+import { access, constants, readFile, stat } from "node:fs/promises";
+import { dirname, join, resolve } from "node:path";
 import { CryptokiError, KeywrightError } from "../cryptoki/errors.ts";
 import type { TokenObject } from "../cryptoki/session/objects.ts";
 import type { Token } from "../cryptoki/token.ts";
-import { explainSystem, type HostError, systemCode } from "../host/errors.ts";
+import { findOwner } from "../host/accounts.ts";
+import { explainSystem, HostError, systemCode } from "../host/errors.ts";
 import { CURVES } from "../spec/curves.ts";
 import { CKM } from "../spec/mechanisms.ts";
 import { X509Error } from "../x509/errors.ts";
@@ -36,9 +37,9 @@ export async function observe(
   const imports: Record<string, SeenImport> = {};
   const requests: Record<string, string> = {};
   for (const { certificate } of Object.values(declaration.keys)) {
-    for (const { path } of certificate?.publish ?? []) {
+    for (const { path, owner } of certificate?.publish ?? []) {
       const whole = resolve(surroundings.folder, path);
-      files[whole] = await observeFile(whole);
+      files[whole] = await observeFile(whole, owner);
     }
     if (certificate?.csr !== undefined) {
       const whole = resolve(surroundings.folder, certificate.csr);
@@ -128,6 +129,7 @@ const KEY_FLAGS = [
   "CKA_ALWAYS_AUTHENTICATE",
   "CKA_WRAP_WITH_TRUSTED",
   "CKA_MODIFIABLE",
+  "CKA_COPYABLE",
 ] as const;
 
 async function observeObject(object: TokenObject): Promise<SeenObject | undefined> {
@@ -192,13 +194,46 @@ async function observeCertificate(object: TokenObject): Promise<Partial<SeenObje
   }
 }
 
-async function observeFile(path: string): Promise<SeenFile> {
+async function observeFile(path: string, owner: string | undefined): Promise<SeenFile> {
   try {
-    const contents = await readFile(path);
-    const sha256 = createHash("sha256").update(contents).digest("hex");
-    return { state: "present", sha256, mode: (await stat(path)).mode & 0o777 };
+    const blocked = await whyNotWritable(path, owner);
+    const why = blocked === undefined ? {} : { blocked };
+    const status = await stat(path).catch((error: unknown) => {
+      if (systemCode(error) === "ENOENT") return undefined;
+      throw error;
+    });
+    if (status === undefined) return { state: "absent", ...why };
+    const sha256 = createHash("sha256")
+      .update(await readFile(path))
+      .digest("hex");
+    const owned = owner === undefined || blocked !== undefined || owns(await findOwner(owner), status);
+    return { state: "present", sha256, mode: status.mode & 0o777, owned, ...why };
   } catch (error) {
-    return systemCode(error) === "ENOENT" ? { state: "absent" } : { state: "unreadable", error: explainSystem(error) };
+    return { state: "unreadable", error: explainSystem(error) };
+  }
+}
+
+function owns(owner: { uid: number; gid: number }, { uid, gid }: { uid: number; gid: number }): boolean {
+  return (owner.uid === -1 || owner.uid === uid) && (owner.gid === -1 || owner.gid === gid);
+}
+
+/** Why a file could not be put there: an owner that this machine does not know, a folder that is closed. */
+async function whyNotWritable(path: string, owner: string | undefined): Promise<string | undefined> {
+  try {
+    if (owner !== undefined) await findOwner(owner);
+  } catch (error) {
+    if (error instanceof HostError) return error.message;
+    throw error;
+  }
+  for (let folder = dirname(path); ; folder = dirname(folder)) {
+    try {
+      // A path with a slash at its end is a folder, or an error.
+      await access(join(folder, "/"), constants.W_OK | constants.X_OK);
+      return undefined;
+    } catch (error) {
+      const above = systemCode(error) === "ENOENT" && folder !== dirname(folder);
+      if (!above) return `${folder}: ${explainSystem(error)}`;
+    }
   }
 }
 

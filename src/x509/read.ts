@@ -16,6 +16,8 @@ const GENERALIZED_TIME = 0x18;
 /** What is read of a certificate (RFC 5280 4.1). */
 export interface CertificateFacts {
   readonly der: Uint8Array;
+  /** AlgorithmIdentifier of its signature, in DER. */
+  readonly signature: Uint8Array;
   /** As OpenSSL prints it: hexadecimal, capitals. */
   readonly serial: string;
   readonly issuer: Name;
@@ -36,7 +38,7 @@ export function readCertificate(der: Uint8Array): CertificateFacts {
   const { value: tbs } = expectTlv(certificate, TAG.sequence, "tbsCertificate");
   if (tbs.peek() === 0xa0) readTlv(tbs, "version");
   const serial = expectTlv(tbs, TAG.integer, "serialNumber");
-  expectTlv(tbs, TAG.sequence, "signature");
+  const signature = expectTlv(tbs, TAG.sequence, "signature").whole;
   const issuer = expectTlv(tbs, TAG.sequence, "issuer").whole;
   const { value: validity } = expectTlv(tbs, TAG.sequence, "validity");
   const notBefore = readTime(validity);
@@ -45,6 +47,7 @@ export function readCertificate(der: Uint8Array): CertificateFacts {
   const spki = expectTlv(tbs, TAG.sequence, "subjectPublicKeyInfo").whole;
   return {
     der,
+    signature,
     serial: serialText(serial.value.take(serial.value.left)),
     issuer: decodeName(issuer),
     subject: decodeName(subject),

@@ -2,7 +2,7 @@
  * Signing with a key in a token, in the forms that X.509 wants.
  * @module
  */
-import { createHash } from "node:crypto";
+import { constants, createHash, verify } from "node:crypto";
 import { bytesToBigint, Reader } from "../codec/bytes.ts";
 import {
   der,
@@ -13,6 +13,7 @@ import {
   derSequence,
   expectTlv,
   readOid,
+  readTlv,
   TAG,
 } from "../codec/der.ts";
 import { DIGESTS, type DigestName, ecdsa, eddsa, rsaPkcs1, rsaPss } from "../cryptoki/mechanisms.ts";
@@ -21,13 +22,17 @@ import type { TokenObject } from "../cryptoki/session/objects.ts";
 import type { Session } from "../cryptoki/session/session.ts";
 import { CURVES, type CurveName } from "../spec/curves.ts";
 import { MECHANISM_FLAGS } from "../spec/flags.ts";
+import { mechanismName } from "../spec/mechanisms.ts";
 import { X509Error } from "./errors.ts";
-import { curveFromParams } from "./public-keys.ts";
+import { curveFromParams, publicKeyObject } from "./public-keys.ts";
 
 /** What signs a certificate or a request. */
 export interface Signer {
   /** AlgorithmIdentifier, in DER. */
   readonly algorithm: Uint8Array;
+  /** Undefined for Edwards curves, which have none to choose. */
+  readonly digest: DigestName | undefined;
+  readonly pss: boolean;
   /** @param data what is signed, whole @returns the signature as X.509 carries it */
   sign(data: Uint8Array): Promise<Uint8Array>;
 }
@@ -77,20 +82,53 @@ const RSASSA_PSS = "1.2.840.113549.1.1.10";
 const MGF1 = "1.2.840.113549.1.1.8";
 
 /**
- * A signer for a private key, with the mechanism that the token has: one that digests in the token, else one over a digest
- * made here.
- * @throws X509Error for a key that cannot sign (X25519) or a token without a suitable mechanism
+ * A signer for a private key, with a mechanism that the token has and the key allows: one that digests in the token, else
+ * one over a digest made here.
+ * @throws X509Error for a key that cannot sign (X25519), or where there is no suitable mechanism
  */
 export async function signerFor(session: Session, key: TokenObject, options: SignerOptions = {}): Promise<Signer> {
-  const { CKA_KEY_TYPE: type, CKA_EC_PARAMS: params } = await key.get("CKA_KEY_TYPE", "CKA_EC_PARAMS");
-  if (type === "CKK_RSA") return rsaSigner(session, key, options.digest ?? "SHA-256", options.pss === true);
+  const read = await key.get("CKA_KEY_TYPE", "CKA_EC_PARAMS", "CKA_ALLOWED_MECHANISMS");
+  const { CKA_KEY_TYPE: type, CKA_EC_PARAMS: params, CKA_ALLOWED_MECHANISMS: allowed } = read;
+  const choice = new Choice(session, key, allowed ?? []);
+  if (type === "CKK_RSA") return rsaSigner(choice, options.digest ?? "SHA-256", options.pss === true);
   const curve = params === undefined ? undefined : curveFromParams(params);
-  if (type === "CKK_EC" && curve !== undefined) return ecSigner(session, key, curve, options.digest);
+  if (type === "CKK_EC" && curve !== undefined) return ecSigner(choice, curve, options.digest);
   if (type === "CKK_EC_EDWARDS" && curve !== undefined) {
     const algorithm = derSequence(derOid(CURVES[curve].oid));
-    return { algorithm, sign: (data) => session.sign(key, eddsa(), data) };
+    return { algorithm, digest: undefined, pss: false, sign: (data) => session.sign(key, eddsa(), data) };
   }
   throw new X509Error(`a key of type ${type ?? "unknown"} cannot sign`);
+}
+
+/**
+ * A signer that shows that a key is there and works, in any form that the token and the key allow; undefined when there
+ * is none.
+ */
+export async function anySignerFor(session: Session, key: TokenObject): Promise<Signer | undefined> {
+  const digests = Object.keys(DIGESTS) as DigestName[];
+  const forms = [false, true].flatMap((pss) => digests.map((digest) => ({ pss, digest })));
+  for (const options of [{}, ...forms]) {
+    try {
+      return await signerFor(session, key, options);
+    } catch (error) {
+      if (!(error instanceof X509Error)) throw error;
+    }
+  }
+  return undefined;
+}
+
+/** Whether a signature that this signer could have made verifies with a public key, outside the token. */
+export function verifies(
+  { digest, pss }: Pick<Signer, "digest" | "pss">,
+  spki: Uint8Array,
+  data: Uint8Array,
+  signature: Uint8Array,
+): boolean {
+  const key = publicKeyObject(spki);
+  if (digest === undefined) return verify(null, data, key, signature);
+  const { node, bytes } = DIGESTS[digest];
+  if (!pss) return verify(node, data, key, signature);
+  return verify(node, data, { key, padding: constants.RSA_PKCS1_PSS_PADDING, saltLength: bytes }, signature);
 }
 
 /** The digest that fits a curve's size. */
@@ -99,32 +137,21 @@ export function digestOfCurve(curve: CurveName): DigestName {
   return bits <= 256 ? "SHA-256" : bits <= 384 ? "SHA-384" : "SHA-512";
 }
 
-async function ecSigner(session: Session, key: TokenObject, curve: CurveName, wanted?: DigestName): Promise<Signer> {
+async function ecSigner(choice: Choice, curve: CurveName, wanted?: DigestName): Promise<Signer> {
   const digest = wanted ?? digestOfCurve(curve);
   const algorithm = derSequence(derOid(ECDSA_OIDS[digest]));
-  const [mechanism, prepare] = await choose(session, digest, ecdsa(digest), ecdsa(), (hash) => hash);
-  return {
-    algorithm,
-    sign: async (data) => ecdsaToDer(await session.sign(key, mechanism, prepare(data))),
-  };
+  const sign = await choice.sign(digest, ecdsa(digest), ecdsa(), (hash) => hash);
+  return { algorithm, digest, pss: false, sign: async (data) => ecdsaToDer(await sign(data)) };
 }
 
-async function rsaSigner(session: Session, key: TokenObject, digest: DigestName, pss: boolean): Promise<Signer> {
+async function rsaSigner(choice: Choice, digest: DigestName, pss: boolean): Promise<Signer> {
   if (pss) {
-    const [mechanism, prepare] = await choose(
-      session,
-      digest,
-      rsaPss(digest),
-      rsaPss(digest, { prehashed: true }),
-      (h) => h,
-    );
-    return { algorithm: pssAlgorithm(digest), sign: (data) => session.sign(key, mechanism, prepare(data)) };
+    const sign = await choice.sign(digest, rsaPss(digest), rsaPss(digest, { prehashed: true }), (hash) => hash);
+    return { algorithm: pssAlgorithm(digest), digest, pss, sign };
   }
   const algorithm = derSequence(derOid(RSA_OIDS[digest]), derNull);
-  const [mechanism, prepare] = await choose(session, digest, rsaPkcs1(digest), rsaPkcs1(), (hash) =>
-    digestInfo(digest, hash),
-  );
-  return { algorithm, sign: (data) => session.sign(key, mechanism, prepare(data)) };
+  const sign = await choice.sign(digest, rsaPkcs1(digest), rsaPkcs1(), (hash) => digestInfo(digest, hash));
+  return { algorithm, digest, pss, sign };
 }
 
 /** DigestInfo (RFC 8017 9.2). */
@@ -146,23 +173,43 @@ function pssAlgorithm(digest: DigestName): Uint8Array {
   );
 }
 
-type Chosen = [mechanism: Mechanism, prepare: (data: Uint8Array) => Uint8Array];
+/** Which mechanism a key signs with. */
+class Choice {
+  readonly #session: Session;
+  readonly #key: TokenObject;
+  /** CKA_ALLOWED_MECHANISMS; empty: every mechanism. */
+  readonly #allowed: readonly (string | number)[];
 
-async function choose(
-  session: Session,
-  digest: DigestName,
-  whole: Mechanism,
-  hashed: Mechanism,
-  fromHash: (hash: Uint8Array) => Uint8Array,
-): Promise<Chosen> {
-  const { module, slot } = session.token;
-  const sign = MECHANISM_FLAGS.CKF_SIGN[0];
-  if (await module.canDo(slot, whole, sign)) return [whole, (data) => data];
-  if (await module.canDo(slot, hashed, sign)) {
-    const hash = (data: Uint8Array) => new Uint8Array(createHash(DIGESTS[digest].node).update(data).digest());
-    return [hashed, (data) => fromHash(hash(data))];
+  constructor(session: Session, key: TokenObject, allowed: readonly (string | number)[]) {
+    this.#session = session;
+    this.#key = key;
+    this.#allowed = allowed;
   }
-  throw new X509Error(`the token ${session.token.uri} cannot sign with ${digest} and this kind of key`);
+
+  /** Signing with the mechanism that digests, else with the one over a digest. */
+  async sign(
+    digest: DigestName,
+    whole: Mechanism,
+    hashed: Mechanism,
+    fromHash: (hash: Uint8Array) => Uint8Array,
+  ): Promise<Signer["sign"]> {
+    const session = this.#session;
+    if (await this.#can(whole)) return (data) => session.sign(this.#key, whole, data);
+    if (await this.#can(hashed)) {
+      return (data) => {
+        const hash = createHash(DIGESTS[digest].node).update(data).digest();
+        return session.sign(this.#key, hashed, fromHash(new Uint8Array(hash)));
+      };
+    }
+    const only = this.#allowed.length === 0 ? "" : `, which allows ${this.#allowed.map(String).join(", ")}`;
+    throw new X509Error(`the token ${session.token.uri} cannot sign with ${digest} and this kind of key${only}`);
+  }
+
+  async #can(mechanism: Mechanism): Promise<boolean> {
+    const { module, slot } = this.#session.token;
+    if (this.#allowed.length > 0 && !this.#allowed.includes(mechanismName(mechanism.type))) return false;
+    return module.canDo(slot, mechanism, MECHANISM_FLAGS.CKF_SIGN[0]);
+  }
 }
 
 /** ECDSA: PKCS#11 gives r and s side by side, X.509 (RFC 3279 2.2.3) wants a SEQUENCE of two integers. */
@@ -178,9 +225,22 @@ export function digestOfSignature(oid: string): DigestName | undefined {
   return names.find((digest) => RSA_OIDS[digest] === oid || ECDSA_OIDS[digest] === oid);
 }
 
-/** The name of a signature algorithm's digest for node:crypto; null for one that has none to choose. */
-export function digestOfSignatureAlgorithm(algorithm: Uint8Array): string | null {
+/**
+ * The digest and padding of an AlgorithmIdentifier; undefined for a signature without them to choose (Edwards curves), or
+ * of another kind.
+ */
+export function signatureForm(algorithm: Uint8Array): { digest: DigestName; pss: boolean; rsa: boolean } | undefined {
   const { value } = expectTlv(new Reader(algorithm, "algorithm"), TAG.sequence, "AlgorithmIdentifier");
-  const digest = digestOfSignature(readOid(value));
-  return digest === undefined ? null : DIGESTS[digest].node;
+  const oid = readOid(value);
+  const pss = oid === RSASSA_PSS;
+  const digest = pss ? pssDigest(value) : digestOfSignature(oid);
+  return digest === undefined ? undefined : { digest, pss, rsa: pss || RSA_OIDS[digest] === oid };
+}
+
+/** RSASSA-PSS-params (RFC 4055 3.1): SHA-1 where none is named. */
+function pssDigest(r: Reader): DigestName | undefined {
+  const { value } = expectTlv(r, TAG.sequence, "RSASSA-PSS-params");
+  if (value.left === 0 || value.peek() !== 0xa0) return "SHA-1";
+  const oid = readOid(expectTlv(readTlv(value, "hashAlgorithm").value, TAG.sequence, "AlgorithmIdentifier").value);
+  return (Object.keys(DIGEST_OIDS) as DigestName[]).find((name) => DIGEST_OIDS[name] === oid);
 }

@@ -9,6 +9,7 @@ import { CryptokiError } from "../../src/cryptoki/errors.ts";
 import type { Args, Cryptoki, FunctionName } from "../../src/cryptoki/port.ts";
 import { FaultInjector } from "../../src/layers/faults.ts";
 import { DeclarationError } from "../../src/lifecycle/declaration.ts";
+import type { Step } from "../../src/lifecycle/plan/steps.ts";
 import { CKU } from "../../src/spec/objects.ts";
 import { readCertificates } from "../../src/x509/read.ts";
 import { World } from "../support/world.ts";
@@ -249,9 +250,21 @@ describe("nixPKCS's faults", () => {
 
   test("B15: a published file is whole or untouched, written only when it differs, and a failure is one", async () => {
     const w = world(key("k", 1, "publish: [{ path: out/k.pem }]"));
-    expect(await w.applied()).toEqual([
-      expect.stringMatching(/^k failed: cannot write .*out\/k\.pem: it does not exist/),
+    // A file stands where the folder is to be: seen before anything is made.
+    w.write("out", "");
+    expect((await w.plan()).steps.at(-1)).toMatchObject({
+      action: "refuse",
+      reason: expect.stringMatching(/^out\/k\.pem cannot be written: .*a part of the path is not a folder/),
+    });
+    rmSync(w.path("out"));
+    // It comes to stand there while the plan is carried out.
+    const begin = (step: Step) => {
+      if (step.action === "publish") w.write("out", "");
+    };
+    expect(await w.applied({ progress: { begin, end: () => undefined } })).toEqual([
+      expect.stringMatching(/^k failed: cannot make the folder .*out: .*not a folder/),
     ]);
+    rmSync(w.path("out"));
     w.write("out/other", "");
     await w.applied();
     const { mtimeMs } = statSync(w.path("out/k.pem"));

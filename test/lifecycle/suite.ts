@@ -50,6 +50,17 @@ const attime = ["-attime", String(Date.parse("2026-11-21T12:00:00Z") / 1000)];
 const HOOK =
   '#!/bin/sh\necho "$1 $2 $KEYWRIGHT_KEY $(cat | sed -n 2p | cut -c1-8)" >> hook.log\nexit $(cat hook.status 2>/dev/null || echo 0)\n';
 
+/** A CA that openssl keeps, in the files x.crt and x.key. */
+function outsideCa(w: World): { issue(request: string, certificate: string): void } {
+  const openssl = (words: string) =>
+    execFileSync("openssl", words.split(" "), { cwd: w.folder, stdio: ["ignore", "pipe", "pipe"] });
+  openssl("req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout x.key -out x.crt -subj /CN=X");
+  return {
+    issue: (request, certificate) =>
+      openssl(`x509 -req -in ${request} -CA x.crt -CAkey x.key -CAcreateserial -days 30 -out ${certificate}`),
+  };
+}
+
 export function lifecycle(token: LifecycleToken): void {
   function world(keys: string, layer?: WorldOptions["layer"]): World {
     const made = new World({
@@ -256,46 +267,45 @@ export function lifecycle(token: LifecycleToken): void {
       const openssl = (...words: string[]) =>
         execFileSync("openssl", words, { cwd: w.folder, stdio: ["ignore", "pipe", "pipe"] });
       expect(openssl("req", "-in", "out.csr", "-noout", "-verify", "-subject").toString()).toContain("CN = out");
-      openssl(
-        "req",
-        "-x509",
-        "-newkey",
-        "ec",
-        "-pkeyopt",
-        "ec_paramgen_curve:P-256",
-        "-nodes",
-        "-keyout",
-        "x.key",
-        "-out",
-        "x.crt",
-        "-subj",
-        "/CN=X",
-      );
+      const ca = outsideCa(w);
       w.write("out.crt", w.read("x.crt"));
       expect((await w.plan()).steps[0]).toMatchObject({
         action: "refuse",
         reason: "the certificate in out.crt does not match the key",
       });
-      openssl(
-        "x509",
-        "-req",
-        "-in",
-        "out.csr",
-        "-CA",
-        "x.crt",
-        "-CAkey",
-        "x.key",
-        "-CAcreateserial",
-        "-days",
-        "30",
-        "-out",
-        "out.crt",
-      );
+      ca.issue("out.csr", "out.crt");
       expect(await w.steps()).toEqual(["import out", "publish out"]);
       expect(await w.applied()).toEqual(["out done"]);
       expect(readCertificates(readFileSync(w.path("out.pem")))[0]!.serial).toBe(
         readCertificates(readFileSync(w.path("out.crt")))[0]!.serial,
       );
+      expect(await w.steps()).toEqual(["keep out"]);
+    });
+
+    test("a key of an outside CA is replaced when the certificate of the new one has come, and not before", async () => {
+      const w = world(
+        "  out: { token: demo, id: 3, type: EC:secp256r1, certificate: { subject: CN=out, csr: out.csr, import: out.crt, publish: [{ path: out.pem }] } }\n",
+      );
+      await w.applied();
+      const ca = outsideCa(w);
+      ca.issue("out.csr", "out.crt");
+      expect(await w.applied()).toEqual(["out done"]);
+      const before = await w.objects();
+      const published = w.read("out.pem");
+      expect(await w.steps(["out"])).toEqual(["generate out", "request out", "wait out"]);
+      expect(await w.applied({ rotate: ["out"] })).toEqual(["out done"]);
+      expect(await w.objects()).toEqual(expect.arrayContaining(before));
+      expect((await w.objects()).filter((object) => object.includes("out~new"))).toHaveLength(2);
+      expect(w.read("out.pem")).toBe(published);
+      // However often it is run, asked or not: it waits, and the key that is certified is kept.
+      expect(await w.steps()).toEqual(["wait out"]);
+      expect(await w.steps(["out"])).toEqual(["wait out"]);
+      ca.issue("out.csr", "out.crt");
+      expect(await w.steps()).toEqual(["import out", "promote out", "archive out", "publish out"]);
+      expect(await w.applied()).toEqual(["out done"]);
+      expect((await w.objects()).filter((object) => object.endsWith(" 03 out"))).toHaveLength(3);
+      expect((await w.objects()).filter((object) => /out~\d{8}T\d{6}Z$/.test(object))).toHaveLength(3);
+      expect(w.read("out.pem")).not.toBe(published);
       expect(await w.steps()).toEqual(["keep out"]);
     });
 

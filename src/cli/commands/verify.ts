@@ -2,10 +2,7 @@
  * `keywright verify`
  * @module
  */
-import { constants, verify } from "node:crypto";
-import { DIGESTS, digestByName } from "../../cryptoki/mechanisms.ts";
-import { publicKeyObject } from "../../x509/public-keys.ts";
-import { digestOfSignatureAlgorithm } from "../../x509/signers.ts";
+import { verifies } from "../../x509/signers.ts";
 import { SIGNATURE_OPTIONS, signingKey } from "../certificates.ts";
 import { command, EXIT, type ExitCode, type Input, text } from "../command.ts";
 import { UsageError } from "../errors.ts";
@@ -28,11 +25,7 @@ export async function run(input: Input<typeof spec>, io: Io): Promise<ExitCode> 
   const target = await findTarget(input.words[0], input, io);
   const holds = await withSession(target, input, io, {}, async (session) => {
     const { spki, signer } = await signingKey(session, target, input);
-    const key = publicKeyObject(spki);
-    if (!input.pss) return verify(digestOfSignatureAlgorithm(signer.algorithm), data, key, signature);
-    const digest = DIGESTS[digestByName(input.digest ?? "SHA-256")];
-    const options = { key, padding: constants.RSA_PKCS1_PSS_PADDING, saltLength: digest.bytes };
-    return verify(digest.node, data, options, signature);
+    return verifies(signer, spki, data, signature);
   });
   io.tell(holds ? "the signature is right" : "keywright: error: the signature is wrong");
   return holds ? EXIT.done : EXIT.failed;

@@ -4,12 +4,13 @@
  */
 
 import { readFile } from "node:fs/promises";
-import { resolve } from "node:path";
+import { dirname, resolve } from "node:path";
 import { KeywrightError } from "../../cryptoki/errors.ts";
+import { digestByName } from "../../cryptoki/mechanisms.ts";
 import type { Ulong } from "../../cryptoki/port.ts";
 import type { TokenObject } from "../../cryptoki/session/objects.ts";
 import { HostError } from "../../host/errors.ts";
-import { writeAtomic } from "../../host/files.ts";
+import { makeFolder, writeAtomic } from "../../host/files.ts";
 import { parseName } from "../../x509/names.ts";
 import {
   type CertificateFacts,
@@ -23,7 +24,7 @@ import { signerFor } from "../../x509/signers.ts";
 import type { Access, PresentToken, Surroundings } from "../access.ts";
 import type { Declaration, KeyDeclaration } from "../declaration.ts";
 import { markHook, runHook, unmarkHook } from "../hooks.ts";
-import { finalIdentity } from "../identities.ts";
+import { finalIdentity, newIdentity } from "../identities.ts";
 import { keyUri } from "../plan/publish.ts";
 import type { Plan, Step } from "../plan/steps.ts";
 import { publish } from "./files.ts";
@@ -34,6 +35,7 @@ import {
   generate,
   issuingWith,
   privateKeyAt,
+  prove,
   rename,
   retire,
   spkiAt,
@@ -128,6 +130,8 @@ class KeyRun {
   readonly #surroundings: Surroundings;
   /** Objects made in this run under the identity of a replacement, in the order in which they are to be promoted. */
   readonly #made: TokenObject[] = [];
+  /** Whether a signature of the key was verified in this run. */
+  #proven = false;
 
   constructor(
     key: KeyDeclaration,
@@ -201,6 +205,7 @@ class KeyRun {
         : issuingWith(this.#present(issuer), issuer, await this.#certificateOf(issuer));
     const { object } = await certify(this.#at, this.#key, identity, certificate, issuing);
     this.#made.push(object);
+    this.#proven = true;
   }
 
   /** The certificate that a key has now. */
@@ -212,31 +217,42 @@ class KeyRun {
     throw new ApplyError(`${key.name} has no certificate in the token`);
   }
 
-  async #request({ path, subject }: StepOf<"request">): Promise<void> {
+  async #request({ identity, path, subject }: StepOf<"request">): Promise<void> {
     const { session } = this.#at;
-    const identity = this.#made.length > 0 ? await identityOf(this.#made[0]!) : finalIdentity(this.#key);
+    const spki = await spkiAt(session, identity);
     await this.#at.unloadKeys();
-    const signer = await signerFor(session, await privateKeyAt(session, identity));
-    const der = await makeRequest(
-      parseName(subject),
-      await spkiAt(session, identity),
-      this.#key.certificate!.extensions,
-      signer,
-    );
-    await writeAtomic(resolve(this.#surroundings.folder, path), requestPem(der), { mode: 0o644 });
+    const { extensions, digest, pss } = this.#key.certificate!;
+    const signer = await signerFor(session, await privateKeyAt(session, identity), {
+      digest: digest === undefined ? undefined : digestByName(digest),
+      pss,
+    });
+    const der = await makeRequest(parseName(subject), spki, extensions, signer);
+    const whole = resolve(this.#surroundings.folder, path);
+    await makeFolder(dirname(whole));
+    await writeAtomic(whole, requestPem(der), { mode: 0o644 });
   }
 
-  async #import({ path }: StepOf<"import">): Promise<void> {
+  async #import({ identity, path }: StepOf<"import">): Promise<void> {
     const [first] = readCertificates(await readFile(resolve(this.#surroundings.folder, path)));
-    const identity = finalIdentity(this.#key);
     const spki = await spkiAt(this.#at.session, identity);
     if (fingerprint(first!.spki) !== fingerprint(spki)) {
-      throw new ApplyError(`the certificate in ${path} does not match the key ${this.#key.name}`);
+      throw new ApplyError(`the certificate in ${path} does not match the key ${this.#key.name}`, {
+        hints: ["it was made for another key; send the request of this one again"],
+      });
     }
-    await writeCertificate(this.#at, first!.der, identity);
+    await prove(this.#at, this.#key, identity, spki);
+    const { object } = await writeCertificate(this.#at, first!.der, identity);
+    this.#made.push(object);
+    this.#proven = true;
   }
 
+  /** The new key takes its place: not before it was seen to work, by this run or by this step. */
   async #promote({ identity, objects }: StepOf<"promote">): Promise<void> {
+    const prepared = newIdentity(this.#key);
+    const keyWaits = this.#made.length > 0 || objects.some((object) => object.class === "private");
+    if (!this.#proven && keyWaits) {
+      await prove(this.#at, this.#key, prepared, await spkiAt(this.#at.session, prepared));
+    }
     const handles: Ulong[] = [...objects.map(({ handle }) => handle), ...this.#made.map(({ handle }) => handle)];
     await rename(this.#at, [...new Set(handles)], identity);
   }
@@ -283,9 +299,4 @@ class KeyRun {
       publish: this.#key.certificate!.publish.map(({ path }) => resolve(folder, path)),
     });
   }
-}
-
-async function identityOf(object: TokenObject): Promise<{ id: string; label: string }> {
-  const { CKA_ID, CKA_LABEL } = await object.get("CKA_ID", "CKA_LABEL");
-  return { id: Buffer.from(CKA_ID ?? []).toString("hex"), label: CKA_LABEL ?? "" };
 }

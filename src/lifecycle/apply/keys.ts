@@ -2,7 +2,7 @@
  * The steps of a plan that change objects in a token.
  * @module
  */
-import { randomBytes, verify, X509Certificate } from "node:crypto";
+import { randomBytes, X509Certificate } from "node:crypto";
 import type { Attributes } from "../../cryptoki/attributes.ts";
 import { CryptokiError, KeywrightError } from "../../cryptoki/errors.ts";
 import { digestByName } from "../../cryptoki/mechanisms.ts";
@@ -12,7 +12,7 @@ import { makeCertificate } from "../../x509/certificates.ts";
 import { parseName } from "../../x509/names.ts";
 import { PUBLIC_KEY_ATTRIBUTES, publicKeyObject, publicKeyOf, spkiFromAttributes } from "../../x509/public-keys.ts";
 import { type CertificateFacts, fingerprint, readCertificate } from "../../x509/read.ts";
-import { digestOfSignatureAlgorithm, type Signer, signerFor } from "../../x509/signers.ts";
+import { anySignerFor, signerFor, verifies } from "../../x509/signers.ts";
 import type { PresentToken } from "../access.ts";
 import type { KeyDeclaration } from "../declaration.ts";
 import { finalIdentity, type Identity } from "../identities.ts";
@@ -101,10 +101,8 @@ export async function certify(
       hints: ["the token's signature is wrong, or its public key object belongs to another key"],
     });
   }
-  if (key.type.algorithm !== "Montgomery" && key.usage.includes("sign")) {
-    await unloadKeys(at, issuing.at);
-    await prove(session, identity, spki, key.name);
-  }
+  await unloadKeys(issuing.at);
+  await prove(at, key, identity, spki);
   return writeCertificate(at, der, identity);
 }
 
@@ -112,13 +110,26 @@ async function unloadKeys(...tokens: PresentToken[]): Promise<void> {
   for (const token of new Set(tokens)) await token.unloadKeys();
 }
 
-/** Signs random bytes with the key and verifies them with its public key, outside the token. */
-async function prove(session: Session, identity: Identity, spki: Uint8Array, name: string): Promise<void> {
-  const signer: Signer = await signerFor(session, await privateKeyAt(session, identity));
+/**
+ * Signs random bytes with a key and verifies them with its public key, outside the token; a key that may not sign cannot
+ * be proven so.
+ * @throws ApplyError when the signature does not verify
+ */
+export async function prove(
+  at: PresentToken,
+  key: KeyDeclaration,
+  identity: Identity,
+  spki: Uint8Array,
+): Promise<void> {
+  if (key.type.algorithm === "Montgomery" || !key.usage.includes("sign")) return;
+  await at.unloadKeys();
+  const signer = await anySignerFor(at.session, await privateKeyAt(at.session, identity));
+  if (signer === undefined) return;
   const data = randomBytes(64);
-  const signature = await signer.sign(data);
-  if (!verify(digestOfSignatureAlgorithm(signer.algorithm), data, publicKeyObject(spki), signature)) {
-    throw new ApplyError(`a signature of ${name} does not verify with its public key`);
+  if (!verifies(signer, spki, data, await signer.sign(data))) {
+    throw new ApplyError(`a signature of ${key.name} does not verify with its public key`, {
+      hints: ["the public key object with its id belongs to another key"],
+    });
   }
 }
 
@@ -171,15 +182,20 @@ export async function rename(
 /** Destroys objects; one that is gone already is what was wanted. */
 export async function retire(at: PresentToken, objects: readonly ObjectRef[]): Promise<void> {
   await at.write(async (session) => {
-    for (const { handle } of objects) {
+    for (const { class: kind, id, label, handle } of objects) {
       try {
         await session.object(handle).destroy();
       } catch (error) {
         if (!(error instanceof CryptokiError && error.is("CKR_OBJECT_HANDLE_INVALID"))) throw error;
+        // The object may be gone, or the module may have numbered it anew.
+        const search = { CKA_CLASS: CLASSES[kind], CKA_ID: Buffer.from(id, "hex"), CKA_LABEL: label } as const;
+        for await (const _still of session.find({ CKA_TOKEN: true, ...search })) throw error;
       }
     }
   });
 }
+
+const CLASSES = { private: "CKO_PRIVATE_KEY", public: "CKO_PUBLIC_KEY", certificate: "CKO_CERTIFICATE" } as const;
 
 /** The final identity of a key, for its issuer role. */
 export function issuingWith(at: PresentToken, key: KeyDeclaration, certificate: CertificateFacts | undefined): Issuing {

@@ -2,10 +2,13 @@
  * Whether a key's certificate is to be made, renewed or kept.
  * @module
  */
+import { digestByName } from "../../cryptoki/mechanisms.ts";
 import { buildExtensions } from "../../x509/extensions.ts";
 import { formatName, parseName, sameName } from "../../x509/names.ts";
 import { type CertificateFacts, isIssuedBy, readCertificate, readExtensions } from "../../x509/read.ts";
+import { signatureForm } from "../../x509/signers.ts";
 import type { CertificateDeclaration, KeyDeclaration } from "../declaration.ts";
+import type { SeenObject } from "../observation.ts";
 import { addDuration } from "../values.ts";
 import { Refusal } from "./refusal.ts";
 import type { CertificatePlan } from "./steps.ts";
@@ -35,8 +38,23 @@ export interface Renewal {
   readonly byTime: boolean;
 }
 
-/** The dates, name and extensions of a certificate to be made now. @throws Refusal when it would outlive its issuer */
-export function certificatePlan(key: KeyDeclaration, issuer: IssuerState | undefined, now: Date): CertificatePlan {
+/** What a certificate object of a token says. */
+export function certificateFacts(object: SeenObject | undefined): CertificateFacts | undefined {
+  return object?.der === undefined ? undefined : readCertificate(Buffer.from(object.der, "base64"));
+}
+
+/**
+ * The dates, name and extensions of a certificate to be made now.
+ * @param objects those of the key's token: no two certificates of an issuer have one serial number (RFC 5280 4.1.2.2), so
+ * a declared one is for the first certificate
+ * @throws Refusal when it would outlive its issuer
+ */
+export function certificatePlan(
+  key: KeyDeclaration,
+  issuer: IssuerState | undefined,
+  objects: readonly SeenObject[],
+  now: Date,
+): CertificatePlan {
   const declared = key.certificate!;
   const notBefore = wholeSeconds(new Date(now.getTime() - BACKDATE));
   const notAfter = wholeSeconds(addDuration(now, declared.validity));
@@ -50,11 +68,16 @@ export function certificatePlan(key: KeyDeclaration, issuer: IssuerState | undef
     ...(declared.issuer === undefined ? {} : { issuer: declared.issuer }),
     notBefore: notBefore.toISOString(),
     notAfter: notAfter.toISOString(),
-    ...(declared.serial === undefined ? {} : { serial: declared.serial }),
+    ...(declared.serial === undefined || isUsed(declared.serial, objects) ? {} : { serial: declared.serial }),
     ...(declared.digest === undefined ? {} : { digest: declared.digest }),
     pss: declared.pss,
     extensions: declared.extensions,
   };
+}
+
+function isUsed(serial: string, objects: readonly SeenObject[]): boolean {
+  const used = objects.flatMap((object) => certificateFacts(object)?.serial ?? []);
+  return used.some((one) => BigInt(`0x${one}`) === BigInt(serial));
 }
 
 function wholeSeconds(date: Date): Date {
@@ -112,7 +135,16 @@ function contentsDiffer(
   if (declared.issuer === undefined && !sameName(facts.issuer, facts.subject)) {
     return `issuer: ${formatName(facts.issuer)} -> itself`;
   }
-  return extensionsDiffer(declared, facts, issuer);
+  return signatureDiffers(declared, facts) ?? extensionsDiffer(declared, facts, issuer);
+}
+
+/** Declared digest and padding are compared; a digest that fits the key by default is not. */
+function signatureDiffers(declared: CertificateDeclaration, { signature }: CertificateFacts): string | undefined {
+  const form = signatureForm(signature);
+  if (form === undefined) return undefined;
+  if (form.rsa && form.pss !== declared.pss) return `its signature is ${form.pss ? "" : "not "}RSASSA-PSS`;
+  const digest = declared.digest === undefined ? form.digest : digestByName(declared.digest);
+  return digest === form.digest ? undefined : `digest: ${form.digest} -> ${digest}`;
 }
 
 function extensionsDiffer(

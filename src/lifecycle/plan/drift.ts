@@ -28,9 +28,11 @@ export function drift(key: KeyDeclaration, seen: SeenObject): string[] {
   // More usage than declared is shown by `status`; tokens add some on their own (TPM2 keys sign and decrypt).
   for (const usage of key.usage) compare(USAGE_ATTRIBUTES[usage], true);
   compare("CKA_EXTRACTABLE", key.attributes?.extractable ?? false);
-  if (key.attributes?.alwaysAuthenticate !== undefined)
-    compare("CKA_ALWAYS_AUTHENTICATE", key.attributes.alwaysAuthenticate);
-  if (key.attributes?.wrapWithTrusted !== undefined) compare("CKA_WRAP_WITH_TRUSTED", key.attributes.wrapWithTrusted);
+  const { alwaysAuthenticate, wrapWithTrusted, modifiable, copyable } = key.attributes ?? {};
+  if (alwaysAuthenticate !== undefined) compare("CKA_ALWAYS_AUTHENTICATE", alwaysAuthenticate);
+  if (wrapWithTrusted !== undefined) compare("CKA_WRAP_WITH_TRUSTED", wrapWithTrusted);
+  if (modifiable !== undefined) compare("CKA_MODIFIABLE", modifiable);
+  if (copyable !== undefined) compare("CKA_COPYABLE", copyable);
   const declared = [...(key.attributes?.allowedMechanisms ?? [])].sort().join(", ");
   const actual = [...(seen.allowedMechanisms ?? [])].sort().join(", ");
   if (key.attributes?.allowedMechanisms !== undefined && declared !== actual) {

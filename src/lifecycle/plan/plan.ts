@@ -17,7 +17,8 @@ import {
   type SeenToken,
 } from "../observation.ts";
 import type { IssuerState } from "./certificate.ts";
-import { type KeyOutcome, planKey } from "./key.ts";
+import { planKey } from "./key.ts";
+import { type KeyOutcome, stopped } from "./outcome.ts";
 import { type Chain, keyUri, publishedContents, sha256 } from "./publish.ts";
 import type { Plan, Step } from "./steps.ts";
 
@@ -38,9 +39,11 @@ export function plan(declaration: Declaration, observation: Observation, now: Da
     }
   }
   for (const key of issuersFirst(declaration)) {
-    const outcome = planOne(declaration, observation, key, rotate.includes(key.name), now, outcomes);
+    const decided = planOne(declaration, observation, key, rotate.includes(key.name), now, outcomes);
+    const whole = { ...decided, steps: withFiles(declaration, observation, key, decided, outcomes) };
+    const outcome = refuseUnwritable(declaration, observation, key, whole);
     outcomes.set(key.name, outcome);
-    steps.push(...withFiles(declaration, observation, key, outcome, outcomes));
+    steps.push(...outcome.steps);
   }
   return {
     format: "keywright-plan/1",
@@ -50,6 +53,30 @@ export function plan(declaration: Declaration, observation: Observation, now: Da
     rotate,
     steps,
   };
+}
+
+/**
+ * A key whose files cannot be written is refused before anything is done, for a new certificate that no program gets
+ * would be worse than an old one.
+ */
+function refuseUnwritable(
+  { file }: Declaration,
+  { files }: Observation,
+  { name: key, token }: KeyDeclaration,
+  outcome: KeyOutcome,
+): KeyOutcome {
+  const written = outcome.steps.flatMap((step) => (step.action === "publish" ? step.files : []));
+  for (const { path } of written) {
+    const seen = files[resolve(dirname(file), path)];
+    const why = seen?.state === "unreadable" ? seen.error : seen?.blocked;
+    if (why === undefined) continue;
+    const reason = `${path} cannot be written: ${why}`;
+    const hints = ["make its folder writable, or publish elsewhere"];
+    const steps: Step[] = [{ action: "refuse", key, token, reason, hints, pin: false }];
+    // A key that stays as it is can issue all the same.
+    return outcome.certificate === undefined ? stopped(steps) : { ...outcome, steps };
+  }
+  return outcome;
 }
 
 /** A token that is absent is made where its PINs are declared and there is one to make it of. */
@@ -93,7 +120,12 @@ function planOne(
 ): KeyOutcome {
   const seen = observation.tokens[key.token]!;
   const of = { key: key.name, token: key.token };
-  const stop = (step: Step): KeyOutcome => ({ steps: [step], refused: true, certificate: undefined });
+  const stop = (step: Step): KeyOutcome => stopped([step]);
+  const twin = twinOf(declaration, observation, key.token);
+  if (twin !== undefined) {
+    const reason = `the tokens ${twin} and ${key.token} are the same token`;
+    return stop({ action: "refuse", ...of, reason, hints: ["declare it once, under one name"], pin: false });
+  }
   if (seen.state === "unreadable") {
     return stop({ action: "refuse", ...of, reason: seen.error, hints: seen.hints, pin: seen.pin });
   }
@@ -114,6 +146,17 @@ function planOne(
     now,
     resolve: (path) => resolve(dirname(declaration.file), path),
   });
+}
+
+/** An earlier declared token that turned out to be this one: ids would be looked after twice. */
+function twinOf({ tokens }: Declaration, observation: Observation, name: string): string | undefined {
+  const reached = (one: string) => {
+    const seen = observation.tokens[one];
+    const { module, store, environment, reserved } = tokens[one]!;
+    return seen?.state === "present" ? JSON.stringify([seen.uri, module, store, environment, reserved]) : one;
+  };
+  const names = Object.keys(tokens);
+  return names.slice(0, names.indexOf(name)).find((other) => reached(other) === reached(name));
 }
 
 function issuerOf(key: KeyDeclaration, outcomes: ReadonlyMap<string, KeyOutcome>): IssuerState | undefined {
@@ -159,7 +202,7 @@ function withFiles(
   const stale = certificate.publish.filter(({ path, what, mode }) => {
     const file = observation.files[resolve(folder, path)];
     if (chain === undefined || file?.state !== "present") return true;
-    return file.sha256 !== sha256(publishedContents(what, chain, uri)) || file.mode !== mode;
+    return file.sha256 !== sha256(publishedContents(what, chain, uri)) || file.mode !== mode || !file.owned;
   });
   const pending = observation.pendingHooks[key.name] !== undefined;
   if (stale.length === 0 && !pending) return ordered;

@@ -59,8 +59,20 @@ export type Step =
       readonly certificate: CertificatePlan;
       readonly reason: string;
     })
-  | (OfKey & { readonly action: "request"; readonly path: string; readonly subject: string; readonly reason: string })
-  | (OfKey & { readonly action: "import"; readonly path: string; readonly notAfter: string; readonly reason: string })
+  | (OfKey & {
+      readonly action: "request";
+      readonly identity: Identity;
+      readonly path: string;
+      readonly subject: string;
+      readonly reason: string;
+    })
+  | (OfKey & {
+      readonly action: "import";
+      readonly identity: Identity;
+      readonly path: string;
+      readonly notAfter: string;
+      readonly reason: string;
+    })
   | (OfKey & { readonly action: "promote"; readonly identity: Identity; readonly objects: readonly ObjectRef[] })
   | (OfKey & { readonly action: "archive"; readonly identity: Identity; readonly objects: readonly ObjectRef[] })
   | (OfKey & { readonly action: "retire"; readonly objects: readonly ObjectRef[]; readonly reason: string })

@@ -1,0 +1,86 @@
+/**
+ * The steps of one key, written down in the order in which they are decided.
+ * @module
+ */
+import type { KeyDeclaration } from "../declaration.ts";
+import { typeOf } from "../declaration.ts";
+import { archiveIdentity, finalIdentity, type Identity } from "../identities.ts";
+import type { SeenObject } from "../observation.ts";
+import type { CertificatePlan } from "./steps.ts";
+import { refOf, type Step } from "./steps.ts";
+
+export class KeySteps {
+  readonly steps: Step[] = [];
+  readonly #key: KeyDeclaration;
+  readonly #now: Date;
+  readonly #of: { key: string; token: string };
+
+  constructor(key: KeyDeclaration, now: Date) {
+    this.#key = key;
+    this.#now = now;
+    this.#of = { key: key.name, token: key.token };
+  }
+
+  generate(identity: Identity, reason: string): void {
+    const { usage } = this.#key;
+    this.steps.push({ action: "generate", ...this.#of, identity, type: typeOf(this.#key), usage, reason });
+  }
+
+  certify(action: "issue" | "adopt" | "renew", identity: Identity, certificate: CertificatePlan, reason: string): void {
+    this.steps.push({ action, ...this.#of, identity, certificate, reason });
+  }
+
+  /** The request for an outside CA, where one is declared. */
+  request(identity: Identity, reason: string): void {
+    const { csr, subject } = this.#key.certificate!;
+    if (csr === undefined || subject === undefined) return;
+    this.steps.push({ action: "request", ...this.#of, identity, path: csr, subject, reason });
+  }
+
+  import(identity: Identity, path: string, notAfter: Date, reason: string): void {
+    this.steps.push({ action: "import", ...this.#of, identity, path, notAfter: notAfter.toISOString(), reason });
+  }
+
+  /** @param objects those that an earlier run made; those of this one are promoted too */
+  promote(objects: readonly SeenObject[]): void {
+    const identity = finalIdentity(this.#key);
+    this.steps.push({ action: "promote", ...this.#of, identity, objects: objects.map(refOf) });
+  }
+
+  archive(objects: readonly SeenObject[]): void {
+    if (objects.length === 0) return;
+    const identity = archiveIdentity(this.#key, this.#now);
+    this.steps.push({ action: "archive", ...this.#of, identity, objects: objects.map(refOf) });
+  }
+
+  retire(objects: readonly SeenObject[], reason: string): void {
+    if (objects.length > 0) this.steps.push({ action: "retire", ...this.#of, objects: objects.map(refOf), reason });
+  }
+
+  ask(reason: string): void {
+    const hook = this.#key.certificate?.hook;
+    if (hook !== undefined) this.steps.push({ action: "ask", ...this.#of, hook, reason });
+  }
+
+  wait(reason: string): void {
+    this.steps.push({ action: "wait", ...this.#of, reason });
+  }
+
+  refuse(reason: string, hints: readonly string[]): void {
+    this.steps.push({ action: "refuse", ...this.#of, reason, hints, pin: false });
+  }
+
+  keep(notAfter: Date | undefined): void {
+    const until = notAfter === undefined ? {} : { notAfter: notAfter.toISOString() };
+    this.steps.push({ action: "keep", ...this.#of, ...until });
+  }
+
+  /** Marks that files are to be written and the hook is to run; where in the plan, is decided with the files. */
+  publish(reason: string): void {
+    const { certificate } = this.#key;
+    if (certificate === undefined) return;
+    const { publish: files, hook } = certificate;
+    if (files.length > 0) this.steps.push({ action: "publish", ...this.#of, files, reason });
+    if (hook !== undefined) this.steps.push({ action: "hook", ...this.#of, hook, reason });
+  }
+}
