@@ -3,7 +3,8 @@
  * @module
  */
 import { randomBytes } from "node:crypto";
-import { access, type FileHandle, mkdir, open, rename, unlink } from "node:fs/promises";
+import { accessSync, mkdirSync } from "node:fs";
+import { type FileHandle, open, rename, unlink } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { explainSystem, HostError, systemCode } from "./errors.ts";
 
@@ -50,8 +51,8 @@ async function syncFolder(folder: string): Promise<void> {
 }
 
 /** Makes a folder for ourselves alone (0700), and those above it. @throws HostError */
-export function makePrivateFolder(path: string): Promise<void> {
-  return makeFolder(path, 0o700);
+export function makePrivateFolder(path: string): void {
+  makeFolder(path, 0o700);
 }
 
 /**
@@ -60,25 +61,30 @@ export function makePrivateFolder(path: string): Promise<void> {
  * @param mode permission bits, lessened by the umask
  * @throws HostError
  */
-export async function makeFolder(path: string, mode = 0o777): Promise<void> {
+export function makeFolder(path: string, mode = 0o777): void {
   const missing: string[] = [];
   try {
-    for (let folder = path; !(await isFolder(folder)); folder = dirname(folder)) missing.unshift(folder);
-    for (const folder of missing) {
-      await mkdir(folder, { mode }).catch((error: unknown) => {
-        // Another process may have made it meanwhile.
-        if (systemCode(error) !== "EEXIST") throw error;
-      });
-    }
+    for (let folder = path; !isFolder(folder); folder = dirname(folder)) missing.unshift(folder);
+    for (const folder of missing) makeOne(folder, mode);
   } catch (error) {
     throw new HostError(`cannot make the folder ${path}: ${explainSystem(error)}`, { cause: error });
   }
 }
 
-/** @throws a system error for anything else that stands there */
-async function isFolder(path: string): Promise<boolean> {
+function makeOne(folder: string, mode: number): void {
   try {
-    await access(path.endsWith("/") ? path : `${path}/`);
+    mkdirSync(folder, { mode });
+  } catch (error) {
+    // Another process may have made it meanwhile.
+    if (systemCode(error) !== "EEXIST") throw error;
+  }
+}
+
+/** @throws a system error for anything else that stands there */
+function isFolder(path: string): boolean {
+  try {
+    // A path with a slash at its end is a folder, or an error.
+    accessSync(join(path, "/"));
     return true;
   } catch (error) {
     if (systemCode(error) === "ENOENT" && path !== dirname(path)) return false;

@@ -40,7 +40,7 @@ export interface LockOptions {
  */
 export async function withLocks<T>(names: readonly string[], options: LockOptions, use: () => Promise<T>): Promise<T> {
   await loadFlock();
-  await makePrivateFolder(options.folder);
+  makePrivateFolder(options.folder);
   const held: FileHandle[] = [];
   try {
     for (const name of [...new Set(names)].sort()) held.push(await take(name, options));

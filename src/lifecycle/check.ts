@@ -149,8 +149,8 @@ function checkTwins({ tokens }: Declaration, report: Report): void {
 function checkSerials({ keys }: Declaration, report: Report): void {
   const taken = new Map<string, string>();
   for (const { name, certificate } of Object.values(keys)) {
-    if (certificate?.serial === undefined || certificate.issuer === undefined) continue;
-    const serial = JSON.stringify([certificate.issuer, BigInt(certificate.serial).toString()]);
+    if (certificate?.serial === undefined) continue;
+    const serial = JSON.stringify([certificate.issuer ?? name, BigInt(certificate.serial).toString()]);
     const other = taken.get(serial);
     if (other === undefined) taken.set(serial, name);
     else report(["keys", name, "certificate", "serial"], `${other} has the same serial number by the same issuer`);

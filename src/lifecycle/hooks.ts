@@ -38,7 +38,7 @@ export async function readPendingHooks(state: string, keys: readonly string[]): 
 /** Notes that a key's hook is to run for a certificate. */
 export async function markHook(state: string, key: string, certificate: string): Promise<void> {
   const path = markerPath(state, key);
-  await makePrivateFolder(dirname(path));
+  makePrivateFolder(dirname(path));
   await writeAtomic(path, `${JSON.stringify({ certificate })}\n`);
 }
 

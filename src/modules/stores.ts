@@ -38,8 +38,8 @@ export function locate(reference: ModuleReference): Located {
 }
 
 async function prepare(folder: string, { folders = [], file }: StoreSettings): Promise<void> {
-  await makePrivateFolder(folder);
-  for (const path of folders) await makePrivateFolder(path);
+  makePrivateFolder(folder);
+  for (const path of folders) makePrivateFolder(path);
   if (file !== undefined && !(await isThere(file.path))) await writeAtomic(file.path, file.contents);
 }
 

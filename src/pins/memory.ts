@@ -98,7 +98,7 @@ export class PinMemory {
 
   /** Changes what is remembered of a role; undefined forgets it. */
   async remember(identity: TokenIdentity, role: "USER" | "SO", memory: RoleMemory | undefined): Promise<void> {
-    await makePrivateFolder(this.#folder);
+    makePrivateFolder(this.#folder);
     await withLocks(["pins"], { folder: join(this.#folder, "locks"), purpose: "noting a login" }, async () => {
       const file = await this.#read();
       let token = file.tokens.find((entry) => same(entry.identity, identity));

@@ -15,7 +15,7 @@ import { cryptokiOf } from "./provider.ts";
 import { Database } from "./store/database.ts";
 import { Patience } from "./store/patience.ts";
 
-export { StoreError } from "./store/database.ts";
+export { StoreError } from "./store/errors.ts";
 export { backupStore, deleteToken, restoreStore } from "./store/upkeep.ts";
 
 export interface SoftTokenOptions {

@@ -19,7 +19,7 @@ import type { OperationKind } from "./operations/state.ts";
 import { Refusal, refuse } from "./refusal.ts";
 import * as sessions from "./sessions.ts";
 import * as slots from "./slots.ts";
-import { Busy, StoreError } from "./store/database.ts";
+import { Busy, StoreError } from "./store/errors.ts";
 
 /** What a function of an application does; refusals do not name the function, that is added below. */
 type Inside = { readonly [F in FunctionName]?: (app: Application, args: Args<F>) => Awaitable<Reply<F>> };

@@ -53,6 +53,41 @@ describe("an id", () => {
   });
 });
 
+describe("a file that is written", () => {
+  const tokens =
+    "tokens:\n  demo: { module: softtoken, label: demo, store: s/token.db, initHook: ./init, pin: { file: user.pin }, soPin: { file: so.pin } }\n";
+  test.each([
+    ["keys.yaml", "the declaration itself"],
+    ["./user.pin", "a PIN file of demo"],
+    ["x/../so.pin", "a PIN file of demo"],
+    ["s/token.db", "the store of demo"],
+    ["init", "the initHook of demo"],
+    ["reload", "the hook of k"],
+  ])("%s is refused: it is %s", async (path, what) => {
+    const key = `  k: { token: demo, id: 1, type: Ed25519, certificate: { subject: CN=k, hook: reload, publish: [ { path: ${path} } ] } }\n`;
+    expect(await faults(key, tokens)).toEqual([
+      `4 keys.k.certificate.publish.0.path: ${path} is ${what}, and would be lost (choose another path)`,
+    ]);
+  });
+
+  test("a request is not written over the certificate that is to come", async () => {
+    const key =
+      "  k: { token: demo, id: 1, type: Ed25519, certificate: { subject: CN=k, csr: k.crt, import: k.crt } }\n";
+    expect(await faults(key)).toEqual([expect.stringContaining("k.crt is the import file of k")]);
+  });
+});
+
+test("one serial number for two certificates of one issuer is refused", async () => {
+  const ca =
+    '  ca: { token: demo, id: 1, type: Ed25519, certificate: { subject: CN=ca, extensions: [v3_ca], serial: "0x01" } }\n';
+  const leaf = (name: string, id: number, serial: string) =>
+    `  ${name}: { token: demo, id: ${id}, type: Ed25519, certificate: { subject: CN=${name}, issuer: ca, serial: "${serial}" } }\n`;
+  expect(await faults(ca + leaf("a", 2, "0x02") + leaf("b", 3, "0x0002") + leaf("c", 4, "0x0001"))).toEqual([
+    expect.stringContaining("a has the same serial number by the same issuer"),
+    expect.stringContaining("ca has the same serial number by the same issuer"),
+  ]);
+});
+
 describe("what is wrong is said with line, path and the nearest name", () => {
   test.each([
     ["  k: { token: demo, id: 1, tpye: Ed25519 }\n", '4 keys.k.tpye: a key has no field "tpye" (did you mean type?)'],

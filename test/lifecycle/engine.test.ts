@@ -1,4 +1,5 @@
 /** What the engine costs a token, and the options that have no place elsewhere. */
+import { chownSync, statSync } from "node:fs";
 import { afterAll, describe, expect, onTestFinished, test } from "vitest";
 import type { Args, Cryptoki, FunctionName } from "../../src/cryptoki/port.ts";
 import { CKU } from "../../src/spec/objects.ts";
@@ -105,6 +106,124 @@ describe("options", () => {
     expect(facts!.serial).toBe("FF01");
     expect(facts!.subject.map(([attribute]) => attribute!.value)).toEqual(["US", "Example", "k"]);
     expect(await w.steps()).toEqual(["keep k"]);
+  });
+
+  test("a declared serial number is for the first certificate: no later one has it again", async () => {
+    const declared = (more: string) =>
+      `  k: { token: demo, id: 1, type: EC:P-256, certificate: { subject: CN=k, serial: "0x05", publish: [{ path: k.pem }]${more} } }\n`;
+    const w = world(declared(""));
+    await w.applied();
+    const serial = () => readCertificates(Buffer.from(w.read("k.pem")))[0]!.serial;
+    expect(serial()).toBe("05");
+    w.declare(declared(", extensions: [v3_ca]"));
+    await w.applied();
+    expect(serial()).toMatch(/^[0-9A-F]{20,}$/);
+    await w.applied({ rotate: ["k"] });
+    expect(serial()).not.toBe("05");
+    expect(await w.steps()).toEqual(["keep k"]);
+  });
+
+  test("a digest or padding that is declared later is met with a new certificate", async () => {
+    const declared = (more: string) =>
+      `  k: { token: demo, id: 1, type: RSA:2048, certificate: { subject: CN=k${more} } }\n`;
+    const w = world(declared(""));
+    await w.applied();
+    w.declare(declared(", digest: sha512"));
+    expect((await w.plan()).steps[0]).toMatchObject({ action: "renew", reason: "digest: SHA-256 -> SHA-512" });
+    w.declare(declared(", pss: true, digest: sha384"));
+    expect((await w.plan()).steps[0]).toMatchObject({ action: "renew", reason: "its signature is not RSASSA-PSS" });
+    await w.applied();
+    expect(await w.steps()).toEqual(["keep k"]);
+    w.declare(declared(", pss: true"));
+    expect(await w.steps()).toEqual(["keep k"]);
+  });
+
+  test.skipIf(process.getuid?.() !== 0)("the owner of a published file is compared, and set again", async () => {
+    const w = world(CA.replace("path: ca.pem", 'path: ca.pem, owner: "12345:54321"'));
+    await w.applied();
+    const { uid, gid } = statSync(w.path("ca.pem"));
+    expect([uid, gid]).toEqual([12345, 54321]);
+    chownSync(w.path("ca.pem"), 0, 0);
+    expect(await w.steps()).toEqual(["publish ca"]);
+    await w.applied();
+    expect(statSync(w.path("ca.pem")).uid).toBe(12345);
+    expect(await w.steps()).toEqual(["keep ca"]);
+  });
+
+  test("a file whose folder is missing gets it; an owner that is unknown is refused before anything is made", async () => {
+    const w = world(CA.replace("path: ca.pem", "path: certs/of/ca.pem"));
+    expect(await w.applied()).toEqual(["ca done"]);
+    expect(w.read("certs/of/ca.pem")).toContain("BEGIN CERTIFICATE");
+    const v = world(CA.replace("path: ca.pem", "path: ca.pem, owner: nobody-of-that-name"));
+    expect((await v.plan()).steps.slice(1)).toMatchObject([
+      { action: "refuse", reason: expect.stringContaining('knows no user "nobody-of-that-name"') },
+    ]);
+  });
+
+  test("a key that may sign with some mechanisms only is certified, renewed and replaced with those", async () => {
+    const declared =
+      "  k: { token: demo, id: 1, type: RSA:2048, attributes: { allowedMechanisms: [SHA384_RSA_PKCS_PSS] }, certificate: { subject: CN=k, pss: true, digest: sha384 } }\n" +
+      "  e: { token: demo, id: 2, type: EC:P-256, attributes: { allowedMechanisms: [ECDSA_SHA512] } }\n";
+    const w = world(declared);
+    expect(await w.applied()).toEqual(["k done", "e done"]);
+    expect(await w.applied({ rotate: ["k", "e"] })).toEqual(["k done", "e done"]);
+    expect(await w.steps()).toEqual(["keep k", "keep e"]);
+  });
+
+  test("a key that is not modifiable is replaced only where the old one may be destroyed", async () => {
+    const declared = (more = "") =>
+      `  k: { token: demo, id: 1, type: EC:P-256, attributes: { modifiable: false }${more}, certificate: { subject: CN=k } }\n`;
+    const w = world(declared());
+    await w.applied();
+    expect((await w.plan(["k"])).steps[0]).toMatchObject({
+      action: "refuse",
+      reason: expect.stringContaining("the id of a key that is not modifiable cannot be changed"),
+    });
+    w.declare(declared(", retireOld: destroy"));
+    expect(await w.applied({ rotate: ["k"] })).toEqual(["k done"]);
+    w.declare(declared().replace("modifiable: false", "modifiable: true, copyable: false"));
+    expect((await w.plan()).steps[0]).toMatchObject({
+      action: "refuse",
+      reason:
+        "it is not as declared: CKA_MODIFIABLE: false in the token, true declared; CKA_COPYABLE: true in the token, false declared",
+    });
+  });
+
+  test("two declared names that lead to one token are refused, by the declaration or when it is seen", async () => {
+    const w = world(CA);
+    await w.applied();
+    const token = (name: string, by: string) =>
+      `  ${name}: { module: softtoken, store: store/token.db, ${by}, pin: { file: user.pin } }\n`;
+    const declare = (by: string) =>
+      w.write(
+        "keys.yaml",
+        `tokens:\n${token("demo", "label: demo")}${token("other", by)}keys:\n${CA}${CA.replace("  ca:", "  b:").replace("token: demo", "token: other").replace("ca.pem", "b.pem")}`,
+      );
+    declare("label: demo");
+    await expect(w.plan()).rejects.toThrow("it is the same token as demo");
+    declare("uri: 'pkcs11:token=demo'");
+    expect((await w.plan()).steps).toMatchObject([
+      { action: "keep", key: "ca" },
+      { action: "refuse", key: "b", reason: "the tokens demo and other are the same token" },
+    ]);
+  });
+
+  test("a certificate that stands beside a key and is another's is noticed without a public key object", async () => {
+    const w = world(
+      "  k: { token: demo, id: 1, type: EC:P-256, certificate: { subject: CN=k } }\n  l: { token: demo, id: 2, type: EC:P-256, certificate: { subject: CN=l } }\n",
+    );
+    await w.applied();
+    await w.within(async (session) => {
+      const one = (CKA_CLASS: "CKO_PUBLIC_KEY" | "CKO_CERTIFICATE", id: number) =>
+        session.findOne({ CKA_CLASS, CKA_ID: Uint8Array.of(id) });
+      await (await one("CKO_PUBLIC_KEY", 1)).destroy();
+      await (await one("CKO_CERTIFICATE", 1)).destroy();
+      await (await one("CKO_CERTIFICATE", 2)).set({ CKA_ID: Uint8Array.of(1) });
+    });
+    expect((await w.plan()).steps[0]).toMatchObject({
+      action: "refuse",
+      reason: "the certificate with its id belongs to another key",
+    });
   });
 
   test("certificates across two tokens: the issuer lives in one, the key in the other", async () => {

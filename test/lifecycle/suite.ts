@@ -5,6 +5,7 @@ import { execFileSync } from "node:child_process";
 import { readFileSync, rmSync, statSync } from "node:fs";
 import { describe, expect, onTestFinished, test } from "vitest";
 import { readCertificates } from "../../src/x509/read.ts";
+import { outsideCa } from "../support/outside-ca.ts";
 import { World, type WorldOptions } from "../support/world.ts";
 
 export interface LifecycleToken {
@@ -49,17 +50,6 @@ const attime = ["-attime", String(Date.parse("2026-11-21T12:00:00Z") / 1000)];
 
 const HOOK =
   '#!/bin/sh\necho "$1 $2 $KEYWRIGHT_KEY $(cat | sed -n 2p | cut -c1-8)" >> hook.log\nexit $(cat hook.status 2>/dev/null || echo 0)\n';
-
-/** A CA that openssl keeps, in the files x.crt and x.key. */
-function outsideCa(w: World): { issue(request: string, certificate: string): void } {
-  const openssl = (words: string) =>
-    execFileSync("openssl", words.split(" "), { cwd: w.folder, stdio: ["ignore", "pipe", "pipe"] });
-  openssl("req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout x.key -out x.crt -subj /CN=X");
-  return {
-    issue: (request, certificate) =>
-      openssl(`x509 -req -in ${request} -CA x.crt -CAkey x.key -CAcreateserial -days 30 -out ${certificate}`),
-  };
-}
 
 export function lifecycle(token: LifecycleToken): void {
   function world(keys: string, layer?: WorldOptions["layer"]): World {

@@ -195,6 +195,21 @@ test("C_InitToken elsewhere destroys the objects, and whoever is logged in sees 
   expect(await login(r, PIN, 1, session)).toBe("CKR_USER_PIN_NOT_INITIALIZED");
 });
 
+test("a store that cannot be made or read is an error that says why, and not ours", async () => {
+  const dir = folder();
+  const folderThere = join(dir, "folder.db");
+  mkdirSync(folderThere);
+  for (const [store, why] of [
+    // Node's own recursive mkdir would never come back from there.
+    ["/proc/nope/x.db", /cannot make the folder \/proc\/nope/],
+    [join(dir, "sub", "\0"), /null bytes/],
+    [folderThere, /it is a folder/],
+  ] as const) {
+    const error = await application(softToken({ store, scryptCost: 10 })).catch((caught: unknown) => caught);
+    expect(String(error)).toMatch(why);
+  }
+});
+
 test("a foreign, a truncated and a newer store are refused and left as they were", async () => {
   const dir = folder();
   const good = join(dir, "good.db");

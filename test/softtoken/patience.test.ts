@@ -1,7 +1,8 @@
 import { join } from "node:path";
 import { DatabaseSync } from "@photostructure/sqlite";
 import { expect, onTestFinished, test } from "vitest";
-import { Busy, Database } from "../../src/softtoken/store/database.ts";
+import { Database } from "../../src/softtoken/store/database.ts";
+import { Busy } from "../../src/softtoken/store/errors.ts";
 import { Patience } from "../../src/softtoken/store/patience.ts";
 import { folder } from "./rig.ts";
 

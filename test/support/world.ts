@@ -7,6 +7,7 @@ import { dirname, join } from "node:path";
 import { declaredModule } from "../../src/cli/surroundings.ts";
 import { Module } from "../../src/cryptoki/module.ts";
 import type { Cryptoki, Provider } from "../../src/cryptoki/port.ts";
+import type { Session } from "../../src/cryptoki/session/session.ts";
 import { type Surroundings, withTokens } from "../../src/lifecycle/access.ts";
 import { type Applied, type ApplyOptions, apply, usedTokens } from "../../src/lifecycle/apply/apply.ts";
 import { type Declaration, readDeclaration, type TokenDeclaration } from "../../src/lifecycle/declaration.ts";
@@ -129,6 +130,16 @@ export class World {
     const seen = (await this.observe()).tokens.demo;
     if (seen?.state !== "present") throw new Error(JSON.stringify(seen));
     return seen.objects.map(({ class: kind, id, label }) => `${kind} ${id} ${label}`).sort();
+  }
+
+  /** Works in the token behind the engine's back. */
+  async within(use: (session: Session) => Promise<void>): Promise<void> {
+    const { tokens } = await this.declaration();
+    await withTokens(Object.values(tokens), this.surroundings(), async (accesses) => {
+      const demo = accesses.get("demo");
+      if (demo?.state !== "present") throw new Error(JSON.stringify(demo));
+      await use(demo.session);
+    });
   }
 
   /** What `keywright pin forget` does. */

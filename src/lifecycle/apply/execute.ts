@@ -228,7 +228,7 @@ class KeyRun {
     });
     const der = await makeRequest(parseName(subject), spki, extensions, signer);
     const whole = resolve(this.#surroundings.folder, path);
-    await makeFolder(dirname(whole));
+    makeFolder(dirname(whole));
     await writeAtomic(whole, requestPem(der), { mode: 0o644 });
   }
 

@@ -12,7 +12,7 @@ import { type Chain, publishedContents } from "../plan/publish.ts";
 export async function publish(files: readonly Publication[], chain: Chain, uri: string, folder: string): Promise<void> {
   for (const { path, what, mode, owner } of files) {
     const whole = resolve(folder, path);
-    await makeFolder(dirname(whole));
+    makeFolder(dirname(whole));
     await writeAtomic(whole, publishedContents(what, chain, uri), {
       mode,
       owner: owner === undefined ? undefined : await findOwner(owner),

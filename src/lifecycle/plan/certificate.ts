@@ -68,16 +68,25 @@ export function certificatePlan(
     ...(declared.issuer === undefined ? {} : { issuer: declared.issuer }),
     notBefore: notBefore.toISOString(),
     notAfter: notAfter.toISOString(),
-    ...(declared.serial === undefined || isUsed(declared.serial, objects) ? {} : { serial: declared.serial }),
+    ...(declared.serial === undefined || isUsed(declared, issuer, objects) ? {} : { serial: declared.serial }),
     ...(declared.digest === undefined ? {} : { digest: declared.digest }),
     pss: declared.pss,
     extensions: declared.extensions,
   };
 }
 
-function isUsed(serial: string, objects: readonly SeenObject[]): boolean {
-  const used = objects.flatMap((object) => certificateFacts(object)?.serial ?? []);
-  return used.some((one) => BigInt(`0x${one}`) === BigInt(serial));
+/** Whether the declared serial number stands in a certificate of the same issuer already. */
+function isUsed(
+  { serial, subject }: CertificateDeclaration,
+  issuer: IssuerState | undefined,
+  objects: readonly SeenObject[],
+): boolean {
+  const by = issuer === undefined ? parseName(subject!) : issuer.certificate?.subject;
+  return objects.some((object) => {
+    const facts = certificateFacts(object);
+    if (facts === undefined || (by !== undefined && !sameName(facts.issuer, by))) return false;
+    return BigInt(`0x${facts.serial}`) === BigInt(serial!);
+  });
 }
 
 function wholeSeconds(date: Date): Date {
@@ -100,12 +109,14 @@ export function renewal(
   now: Date,
 ): Renewal | undefined {
   const facts = readCertificate(der);
-  if (facts.notBefore.getTime() - now.getTime() > CLOCK_TOLERANCE) {
+  // When an outside CA lets a certificate begin is its own business, as is what it writes.
+  const outside = declared.csr !== undefined || declared.import !== undefined;
+  if (!outside && facts.notBefore.getTime() - now.getTime() > CLOCK_TOLERANCE) {
     throw new Refusal(
       `its certificate begins on ${facts.notBefore.toISOString()}, and this machine's clock says ${now.toISOString()}`,
     );
   }
-  const different = contentsDiffer(declared, facts, issuer);
+  const different = outside ? undefined : contentsDiffer(declared, facts, issuer);
   if (different !== undefined) return { reason: different, byTime: false };
   if (declared.renewBefore === undefined) return undefined;
   const due = addDuration(facts.notAfter, declared.renewBefore, -1);
@@ -119,9 +130,6 @@ function contentsDiffer(
   facts: CertificateFacts,
   issuer: IssuerState | undefined,
 ): string | undefined {
-  const outside = declared.csr !== undefined || declared.import !== undefined;
-  // What an outside CA writes is its own business.
-  if (outside) return undefined;
   const subject = parseName(declared.subject!);
   if (!sameName(subject, facts.subject)) return `subject: ${formatName(facts.subject)} -> ${formatName(subject)}`;
   if (issuer?.newKey === true) return `its issuer ${issuer.name} gets a new key`;

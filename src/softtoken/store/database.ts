@@ -5,34 +5,11 @@
  * store that another process is writing to throws {@link Busy}, and whoever called decides how to wait.
  * @module
  */
-import { closeSync, constants, existsSync, mkdirSync, openSync, readSync, realpathSync, statSync } from "node:fs";
-import { dirname } from "node:path";
+import { realpathSync } from "node:fs";
 import { DatabaseSync } from "@photostructure/sqlite";
-import { KeywrightError } from "../../cryptoki/errors.ts";
+import { Busy, foreign, StoreError } from "./errors.ts";
+import { judgeMarks, prepareFile } from "./file.ts";
 import { APPLICATION_ID, SCHEMA, SCHEMA_VERSION } from "./schema.ts";
-
-/** A store that cannot be used: another program's file, a newer version's, a damaged one. */
-export class StoreError extends KeywrightError {
-  override readonly code = "ERR_STORE";
-  /** The file. */
-  readonly path: string;
-  /** The disk has no room. */
-  readonly isFull: boolean;
-
-  constructor(path: string, fault: string, hints: readonly string[] = [], isFull = false) {
-    super(`${path}: ${fault}`, { hints });
-    this.path = path;
-    this.isFull = isFull;
-  }
-}
-
-/** Another process holds the store's lock. Nothing was changed. */
-export class Busy extends Error {
-  constructor() {
-    super("the store is busy");
-    this.name = "Busy";
-  }
-}
 
 /** What goes into and comes out of a column. */
 type Column = number | string | Uint8Array | null;
@@ -50,7 +27,16 @@ type Connection = InstanceType<typeof DatabaseSync>;
 /** How long opening waits for another process that is creating or closing the store, in ms. */
 const OPENING_PATIENCE = 5000;
 
-const SQLITE = { busy: 5, locked: 6, corrupt: 11, full: 13, notADatabase: 26 } as const;
+const SQLITE = {
+  busy: 5,
+  locked: 6,
+  readOnly: 8,
+  input: 10,
+  corrupt: 11,
+  full: 13,
+  cannotOpen: 14,
+  notADatabase: 26,
+} as const;
 
 /** `create` makes a store where there is none, `write` does not, `read` changes nothing at all, such as a backup. */
 export type OpenMode = "create" | "write" | "read";
@@ -81,7 +67,7 @@ export class Database {
   static open(path: string, mode: OpenMode): Database {
     prepareFile(path, mode === "create");
     const readOnly = mode === "read";
-    const connection = new DatabaseSync(path, { timeout: OPENING_PATIENCE, readOnly });
+    const connection = translated(path, () => new DatabaseSync(path, { timeout: OPENING_PATIENCE, readOnly }));
     try {
       return translated(path, () => {
         checkSchema(path, connection, readOnly);
@@ -167,64 +153,12 @@ function translated<T>(path: string, work: () => T): T {
     if (code === SQLITE.busy || code === SQLITE.locked) throw new Busy();
     if (code === SQLITE.notADatabase) throw foreign(path, "a file that SQLite does not know");
     if (code === SQLITE.corrupt) throw new StoreError(path, "the store is damaged", ["restore it from a backup"]);
+    if (code === SQLITE.readOnly || code === SQLITE.cannotOpen) {
+      throw new StoreError(path, "the store cannot be written, or its folder", ["look at the owner and mode of both"]);
+    }
+    if (code === SQLITE.input) throw new StoreError(path, "the disk failed while the store was read or written");
     if (code === SQLITE.full) throw new StoreError(path, "the disk is full", [], true);
     throw error;
-  }
-}
-
-function foreign(path: string, found: string): StoreError {
-  return new StoreError(path, `found ${found}, expected a Keywright token store`, ["name another file"]);
-}
-
-const HEADER_LENGTH = 100;
-const MAGIC = "SQLite format 3\0";
-
-/** Looks at the file before SQLite may touch it; makes an empty one with the right mode where there is none. */
-function prepareFile(path: string, create: boolean): void {
-  if (!existsSync(path)) {
-    if (!create) throw new StoreError(path, "there is no such store");
-    mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
-    try {
-      closeSync(openSync(path, constants.O_CREAT | constants.O_EXCL | constants.O_WRONLY, 0o600));
-    } catch (error) {
-      // Another process was first: what it made is looked at like any other file.
-      if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error;
-    }
-  }
-  const { size } = statSync(path);
-  if (size === 0) return;
-  const header = Buffer.alloc(HEADER_LENGTH);
-  const file = openSync(path, "r");
-  try {
-    if (readSync(file, header, 0, HEADER_LENGTH, 0) < HEADER_LENGTH || header.toString("latin1", 0, 16) !== MAGIC) {
-      throw foreign(path, `a file of ${size} bytes that is no SQLite database`);
-    }
-  } finally {
-    closeSync(file);
-  }
-  // Offsets of the SQLite file format, 1.3. What is still in the write-ahead log is judged after opening.
-  if (existsSync(`${path}-wal`) && statSync(`${path}-wal`).size > 0) return;
-  const pages = header.readUInt32BE(28);
-  const [application, version] = [header.readUInt32BE(68), header.readUInt32BE(60)];
-  // One page without marks: a process was killed while it made the store.
-  if (pages <= 1 && application === 0 && version === 0) return;
-  judgeMarks(path, application, version);
-  const expected = (header.readUInt16BE(16) === 1 ? 65536 : header.readUInt16BE(16)) * pages;
-  if (size < expected) {
-    throw new StoreError(path, `found ${size} bytes, expected ${expected}: the store was cut short`, [
-      "restore it from a backup",
-    ]);
-  }
-}
-
-function judgeMarks(path: string, application: number, version: number): void {
-  if (application !== APPLICATION_ID) {
-    throw foreign(path, `an SQLite database with application id 0x${application.toString(16)}`);
-  }
-  if (version > SCHEMA_VERSION) {
-    throw new StoreError(path, `found schema version ${version}, expected at most ${SCHEMA_VERSION}`, [
-      "this store was made by a newer Keywright: use that one",
-    ]);
   }
 }
 

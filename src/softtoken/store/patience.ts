@@ -4,7 +4,8 @@
  */
 import type { Awaitable } from "../../cryptoki/port.ts";
 import { refuse } from "../refusal.ts";
-import { Busy, type Database } from "./database.ts";
+import type { Database } from "./database.ts";
+import { Busy } from "./errors.ts";
 
 /** How long a write waits for its turn, in ms. */
 const LIMIT = 30_000;

@@ -2,9 +2,11 @@
  * Removing a token, copying a store and putting a copy back.
  * @module
  */
-import { closeSync, constants, existsSync, fsyncSync, linkSync, mkdirSync, openSync, rmSync } from "node:fs";
+import { closeSync, constants, existsSync, fsyncSync, linkSync, openSync, rmSync } from "node:fs";
 import { dirname } from "node:path";
-import { Database, type OpenMode, StoreError } from "./database.ts";
+import { makeFolder } from "../../host/files.ts";
+import { Database, type OpenMode } from "./database.ts";
+import { StoreError } from "./errors.ts";
 import { Patience } from "./patience.ts";
 import { removeToken } from "./tokens.ts";
 
@@ -61,7 +63,7 @@ function copyInto(db: Database, target: string): Promise<void> {
   return Promise.resolve(
     new Patience(db).write(() => {
       if (existsSync(target)) throw exists(target);
-      mkdirSync(dirname(target), { recursive: true, mode: 0o700 });
+      makeFolder(dirname(target), 0o700);
       const partial = `${target}.${process.pid}.partial`;
       closeSync(openSync(partial, constants.O_CREAT | constants.O_EXCL | constants.O_WRONLY, 0o600));
       try {
