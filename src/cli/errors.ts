@@ -13,7 +13,17 @@ export class UsageError extends KeywrightError {
   override readonly code = "ERR_USAGE";
 
   constructor(message: string, hints: readonly string[] = []) {
-    super(message, { hints });
+    super(message, { hints: hints.filter((hint) => hint !== "") });
+  }
+}
+
+/** Reads what stands on the command line. @throws UsageError for what cannot be read, naming the option */
+export function fromArgument<T>(option: string, read: () => T): T {
+  try {
+    return read();
+  } catch (error) {
+    if (!(error instanceof Error) || error instanceof UsageError) throw error;
+    throw new UsageError(`${option}: ${error.message}`, error instanceof KeywrightError ? error.hints : []);
   }
 }
 

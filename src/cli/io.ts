@@ -7,6 +7,7 @@
 import { createInterface } from "node:readline/promises";
 import { setTimeout as sleep } from "node:timers/promises";
 import { readHidden } from "./terminal.ts";
+import { visible, visibleLines } from "./words.ts";
 
 /** How a value is shown to people; programs get the value itself. */
 export interface View<T> {
@@ -47,10 +48,10 @@ export class Io {
 
   /** Prints a result, for people or as JSON from the same value. */
   show<T extends object>(view: View<T>, value: T): void {
-    if (this.#options.json) this.out(JSON.stringify({ schema: view.schema, ...value }, undefined, 2));
+    if (this.#options.json) this.out(visibleLines(JSON.stringify({ schema: view.schema, ...value }, undefined, 2)));
     else {
       const text = view.human(value, this.style);
-      if (text !== "") this.out(text);
+      if (text !== "") this.out(visibleLines(text));
     }
   }
 
@@ -70,7 +71,7 @@ export class Io {
 
   /** Tells something on standard error. */
   tell(line: string): void {
-    process.stderr.write(`${line}\n`);
+    process.stderr.write(`${visibleLines(line)}\n`);
   }
 
   warn(message: string): void {
@@ -85,7 +86,7 @@ export class Io {
   async confirm(question: string): Promise<boolean> {
     const reader = createInterface({ input: process.stdin, output: process.stderr });
     try {
-      return (await reader.question(`${question} Only "yes" goes on: `)).trim() === "yes";
+      return (await reader.question(`${visibleLines(question)} Only "yes" goes on: `)).trim() === "yes";
     } finally {
       reader.close();
     }
@@ -93,7 +94,7 @@ export class Io {
 
   /** Asks for a PIN on the terminal, without echo. The caller wipes the answer. */
   async askPin(question: string): Promise<Uint8Array> {
-    const answer = await readHidden(question);
+    const answer = await readHidden(visible(question));
     if (answer !== undefined) return answer;
     process.kill(process.pid, "SIGINT");
     // The signal ends the process; a promise alone would not keep it until then.

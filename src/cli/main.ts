@@ -34,11 +34,18 @@ async function dispatch(argv: readonly string[], io: Io): Promise<ExitCode> {
     return parts.every((part, i) => argv[i] === part);
   });
   if (entry === undefined) {
-    if (words.length === 0 || argv.includes("--help") || argv.includes("-h")) {
+    const asked = argv.includes("--help") || argv.includes("-h");
+    const isGroup = words.length === 1 && COMMANDS.some(({ name }) => name.startsWith(`${words[0]} `));
+    if (words.length === 0 || asked || isGroup) {
       io.out(overview(words[0]));
-      return words.length === 0 && argv.length === 0 ? EXIT.usage : EXIT.done;
+      return asked ? EXIT.done : EXIT.usage;
     }
-    throw new UsageError(`there is no command ${JSON.stringify(words.slice(0, 2).join(" "))}`, [
+    const name = words.slice(0, 2).join(" ");
+    throw new UsageError(`there is no command ${JSON.stringify(name)}`, [
+      await didYouMean(
+        name,
+        COMMANDS.map((one) => one.name),
+      ),
       "see: keywright --help",
     ]);
   }
@@ -48,10 +55,17 @@ async function dispatch(argv: readonly string[], io: Io): Promise<ExitCode> {
     io.out(commandHelp(file.spec));
     return EXIT.done;
   }
-  return file.run(readInput(file, rest), io, COMMANDS);
+  return file.run(await readInput(file, rest), io, COMMANDS);
 }
 
-function readInput({ spec }: CommandFile, argv: readonly string[]): unknown {
+/** A hint at the name that was probably meant; empty when none is near. */
+async function didYouMean(name: string, known: readonly string[]): Promise<string> {
+  const { nearest } = await import("../lifecycle/schema/nearest.ts");
+  const near = nearest(name, known);
+  return near === undefined ? "" : `did you mean ${near}?`;
+}
+
+async function readInput({ spec }: CommandFile, argv: readonly string[]): Promise<unknown> {
   const options: Options = { ...COMMON, ...spec.options };
   const config = Object.fromEntries(
     Object.entries(options).map(([name, { kind, short }]) => [
@@ -67,7 +81,16 @@ function readInput({ spec }: CommandFile, argv: readonly string[]): unknown {
   try {
     parsed = parseArgs({ args: [...argv], options: config, allowPositionals: true, strict: true });
   } catch (error) {
-    throw new UsageError(lower((error as Error).message.split(". ")[0]!), [`see: keywright ${spec.name} --help`]);
+    const message = lower((error as Error).message.split(". ")[0]!);
+    const unknown = /^unknown option '(-[^']*)'/.exec(message)?.[1];
+    const near =
+      unknown === undefined
+        ? ""
+        : await didYouMean(
+            unknown,
+            Object.keys(config).map((name) => `--${name}`),
+          );
+    throw new UsageError(message, [near, `see: keywright ${spec.name} --help`]);
   }
   const { least, most } = spec.words ?? { least: 0, most: 0 };
   if (parsed.positionals.length < least || parsed.positionals.length > most) {

@@ -6,7 +6,11 @@ import type { Attributes } from "../cryptoki/attributes.ts";
 import { ObjectNotFoundError, type TokenObject } from "../cryptoki/session/objects.ts";
 import type { Session } from "../cryptoki/session/session.ts";
 import { formatUri } from "../cryptoki/uri.ts";
+import type { Usage } from "../lifecycle/declaration.ts";
+import type { Identity } from "../lifecycle/identities.ts";
+import { parseId } from "../lifecycle/values.ts";
 import type { UriType } from "../spec/uri.ts";
+import { fromArgument, UsageError } from "./errors.ts";
 import { objectOf, type Target } from "./target.ts";
 
 const CLASSES = {
@@ -16,6 +20,22 @@ const CLASSES = {
   "secret-key": "CKO_SECRET_KEY",
   data: "CKO_DATA",
 } as const satisfies Record<UriType, string>;
+
+/** A CKA_ID as the command line gives it, in hexadecimal. @throws UsageError */
+export function idOf(given: string): string {
+  return fromArgument("--id", () => parseId(/^\d+$/.test(given) ? BigInt(given) : given, given));
+}
+
+/** The `--usage` of a key. @throws UsageError for an unknown word */
+export function usageOf(given: readonly string[]): Usage[] | undefined {
+  const stranger = given.find((use) => !USAGES.includes(use));
+  if (stranger !== undefined) {
+    throw new UsageError(`${JSON.stringify(stranger)} is not a usage`, [`usages: ${USAGES.join(", ")}`]);
+  }
+  return given.length > 0 ? (given as Usage[]) : undefined;
+}
+
+const USAGES: readonly string[] = ["sign", "derive", "decrypt", "wrap"] satisfies Usage[];
 
 /** What a target says of an object, as attributes to search for. */
 export function matchOf(target: Target): Attributes {
@@ -34,6 +54,12 @@ export async function namedObjects(session: Session, target: Target): Promise<To
   for await (const object of session.find(matchOf(target))) found.push(object);
   if (found.length === 0) throw new ObjectNotFoundError(formatUri(target.uri), session.token.uri, []);
   return found;
+}
+
+/** Under which id and label an object stands. */
+export async function identityOf(object: TokenObject): Promise<Identity> {
+  const { CKA_ID, CKA_LABEL } = await object.get("CKA_ID", "CKA_LABEL");
+  return { id: Buffer.from(CKA_ID ?? []).toString("hex"), label: CKA_LABEL ?? "" };
 }
 
 /** The one object of a class that a target names, whatever `type` its URI has. */

@@ -13,6 +13,25 @@ export function count(number: number, one: string, many = `${one}s`): string {
   return `${number} ${number === 1 ? one : many}`;
 }
 
+/** Characters that a terminal obeys instead of showing: controls, and those that turn the direction of writing. */
+// biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
+const OBEYED = /[\u0000-\u001f\u007f-\u009f\u200e\u200f\u2028-\u202e\u2066-\u2069]/g;
+
+/** A text of somebody else's (a label, a name) on one line, such characters as `\u001b`. */
+export function visible(text: string): string {
+  return text.replace(OBEYED, escaped);
+}
+
+function escaped(character: string): string {
+  return `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`;
+}
+
+/** Lines of ours: their ends, tabs and marks stay, whatever else a terminal would obey is shown. */
+export function visibleLines(text: string): string {
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: the marks of Style
+  return text.replace(/\u001b\[\d{1,2}m|[^\n\t]/gu, (part) => (part.length > 1 ? part : visible(part)));
+}
+
 /** A table of columns as wide as their widest cell; two blanks between them, none at the end of a line. */
 export function table(rows: readonly (readonly string[])[]): string {
   const widths = (rows[0] ?? []).map((_, column) => Math.max(...rows.map((row) => (row[column] ?? "").length)));

@@ -7,7 +7,7 @@ import { parseUri } from "../cryptoki/uri.ts";
 import { familyOfLibrary } from "../families/families.ts";
 import { X509Error } from "../x509/errors.ts";
 import type { Declaration, KeyDeclaration } from "./declaration.ts";
-import { nearest } from "./schema/fields.ts";
+import { nearest } from "./schema/nearest.ts";
 import { addDuration } from "./values.ts";
 
 type Report = (path: readonly string[], message: string, hint?: string) => void;

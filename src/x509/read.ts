@@ -116,6 +116,27 @@ export interface ExtensionFacts {
   readonly value: Uint8Array;
 }
 
+/** The names of RFC 5280's extensions, by their object identifiers. */
+export const EXTENSION_NAMES: Readonly<Record<string, string>> = {
+  "2.5.29.14": "subjectKeyIdentifier",
+  "2.5.29.15": "keyUsage",
+  "2.5.29.17": "subjectAltName",
+  "2.5.29.18": "issuerAltName",
+  "2.5.29.19": "basicConstraints",
+  "2.5.29.30": "nameConstraints",
+  "2.5.29.31": "crlDistributionPoints",
+  "2.5.29.32": "certificatePolicies",
+  "2.5.29.33": "policyMappings",
+  "2.5.29.35": "authorityKeyIdentifier",
+  "2.5.29.36": "policyConstraints",
+  "2.5.29.37": "extendedKeyUsage",
+  "2.5.29.46": "freshestCRL",
+  "2.5.29.54": "inhibitAnyPolicy",
+  "1.3.6.1.5.5.7.1.1": "authorityInfoAccess",
+  "1.3.6.1.5.5.7.1.11": "subjectInfoAccess",
+  "1.3.6.1.5.5.7.1.24": "tlsfeature",
+};
+
 /** The extensions of a certificate (RFC 5280 4.1.2.9). */
 export function readExtensions(der: Uint8Array): ExtensionFacts[] {
   const r = new Reader(der, "certificate");

@@ -20,7 +20,7 @@ import { DIGESTS, type DigestName, ecdsa, eddsa, rsaPkcs1, rsaPss } from "../cry
 import type { Mechanism } from "../cryptoki/port.ts";
 import type { TokenObject } from "../cryptoki/session/objects.ts";
 import type { Session } from "../cryptoki/session/session.ts";
-import { CURVES, type CurveName } from "../spec/curves.ts";
+import { CURVES, type CurveName, curveByName } from "../spec/curves.ts";
 import { MECHANISM_FLAGS } from "../spec/flags.ts";
 import { mechanismName } from "../spec/mechanisms.ts";
 import { X509Error } from "./errors.ts";
@@ -135,6 +135,14 @@ export function verifies(
 export function digestOfCurve(curve: CurveName): DigestName {
   const { bits } = CURVES[curve];
   return bits <= 256 ? "SHA-256" : bits <= 384 ? "SHA-384" : "SHA-512";
+}
+
+/** The digest that fits a public key: its curve's size for EC, SHA-256 for RSA; undefined for Edwards curves. */
+export function fittingDigest(spki: Uint8Array): DigestName | undefined {
+  const { asymmetricKeyType: type, asymmetricKeyDetails: details } = publicKeyObject(spki);
+  if (type === "rsa") return "SHA-256";
+  const curve = type === "ec" ? curveByName(details?.namedCurve ?? "") : undefined;
+  return curve === undefined ? undefined : digestOfCurve(curve);
 }
 
 async function ecSigner(choice: Choice, curve: CurveName, wanted?: DigestName): Promise<Signer> {

@@ -30,11 +30,25 @@ describe("help", () => {
   });
 
   test("an unknown command or option is a usage error with a hint", () => {
-    for (const words of [["frobnicate"], ["plan", "--ouut", "x"], ["uri", "--json=1"], ["token", "frob"]]) {
+    for (const [words, near] of [
+      [["frobnicate"], undefined],
+      [["plan", "--ouut", "x"], "--out"],
+      [["uri", "--json=1"], undefined],
+      [["token", "lits"], "token list"],
+      [["stauts"], "status"],
+    ] as const) {
       const { status, stderr } = spawnSync(process.execPath, [COMMAND, ...words], { encoding: "utf8" });
       expect(status).toBe(64);
-      expect(stderr).toMatch(/^keywright: error: [a-z].*[^.]\nkeywright: hint: see: keywright /);
+      const hint = near === undefined ? "" : `keywright: hint: did you mean ${near}\\?\\n`;
+      expect(stderr).toMatch(new RegExp(`^keywright: error: [a-z].*[^.]\\n${hint}keywright: hint: see: keywright `));
     }
+  });
+
+  test("the first word of several commands alone shows those", () => {
+    const { status, stdout } = spawnSync(process.execPath, [COMMAND, "pin"], { encoding: "utf8" });
+    expect(status).toBe(64);
+    expect(stdout).toContain("pin unblock");
+    expect(stdout).not.toContain("key list");
   });
 
   test("the version is that of the package", () => {

@@ -2,12 +2,12 @@
  * `keywright cert csr`
  * @module
  */
-import { parseName } from "../../x509/names.ts";
 import { makeRequest, requestPem } from "../../x509/requests.ts";
-import { needSubject, SIGNATURE_OPTIONS, SUBJECT_OPTIONS, signingKey } from "../certificates.ts";
+import { extensionsOf, SUBJECT_OPTIONS, subjectOf } from "../certificates.ts";
 import { command, EXIT, type ExitCode, type Input } from "../command.ts";
 import { OUT_OPTION, writeOut } from "../files.ts";
 import type { Io } from "../io.ts";
+import { SIGNATURE_OPTIONS, signingKey } from "../signing.ts";
 import { findTarget, TARGET_OPTIONS, withSession } from "../target.ts";
 
 export const spec = command({
@@ -21,11 +21,12 @@ export const spec = command({
 });
 
 export async function run(input: Input<typeof spec>, io: Io): Promise<ExitCode> {
-  const subject = parseName(needSubject(input));
+  const subject = subjectOf(input);
+  const extensions = extensionsOf(input);
   const target = await findTarget(input.words[0], input, io);
   await withSession(target, input, io, {}, async (session) => {
     const { spki, signer } = await signingKey(session, target, input);
-    await writeOut(requestPem(await makeRequest(subject, spki, input.extension, signer)), input, io);
+    await writeOut(requestPem(await makeRequest(subject, spki, extensions, signer)), input, io);
   });
   return EXIT.done;
 }

@@ -10,7 +10,7 @@ import { command, EXIT, type ExitCode, type Input } from "../command.ts";
 import { UsageError } from "../errors.ts";
 import { IN_OPTION, readIn } from "../files.ts";
 import type { Io } from "../io.ts";
-import { namedObject } from "../objects.ts";
+import { identityOf, namedObject } from "../objects.ts";
 import { findTarget, TARGET_OPTIONS, withSession } from "../target.ts";
 import { objectListView, objectValue } from "../views/objects.ts";
 
@@ -27,8 +27,7 @@ export async function run(input: Input<typeof spec>, io: Io): Promise<ExitCode> 
   const target = await findTarget(input.words[0], input, io);
   await withSession(target, input, io, { write: true }, async (session, { family, locked }) => {
     const key = await namedObject(session, target, "private");
-    const { CKA_ID, CKA_LABEL } = await key.get("CKA_ID", "CKA_LABEL");
-    const identity = { id: Buffer.from(CKA_ID ?? []).toString("hex"), label: CKA_LABEL ?? "" };
+    const identity = await identityOf(key);
     if (fingerprint(certificate!.spki) !== fingerprint(await spkiAt(session, identity))) {
       throw new UsageError(`the certificate does not match the key ${identity.label}`, ["it was made for another key"]);
     }

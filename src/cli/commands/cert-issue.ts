@@ -4,21 +4,14 @@
  */
 import { certificateAt } from "../../lifecycle/apply/keys.ts";
 import { makeCertificate } from "../../x509/certificates.ts";
-import { parseName } from "../../x509/names.ts";
 import { certificatePem, isCa, readCertificate } from "../../x509/read.ts";
 import { readRequest } from "../../x509/requests.ts";
-import {
-  SIGNATURE_OPTIONS,
-  SUBJECT_OPTIONS,
-  serialOf,
-  signingKey,
-  VALIDITY_OPTIONS,
-  validityOf,
-} from "../certificates.ts";
+import { extensionsOf, SUBJECT_OPTIONS, serialOf, subjectOf, VALIDITY_OPTIONS, validityOf } from "../certificates.ts";
 import { command, EXIT, type ExitCode, flag, type Input, text } from "../command.ts";
 import { UsageError } from "../errors.ts";
 import { OUT_OPTION, readIn, writeOut } from "../files.ts";
 import type { Io } from "../io.ts";
+import { SIGNATURE_OPTIONS, signingKey } from "../signing.ts";
 import { findTarget, TARGET_OPTIONS, withSession } from "../target.ts";
 
 export const spec = command({
@@ -42,10 +35,10 @@ export const spec = command({
 
 export async function run(input: Input<typeof spec>, io: Io): Promise<ExitCode> {
   const request = readRequest(await readIn(input.csr));
-  const subject = input.subject === undefined ? request.subject : parseName(input.subject);
+  const subject = input.subject === undefined ? request.subject : subjectOf(input);
   const dates = validityOf(input, new Date());
   const serial = serialOf(input);
-  const extensions = [...(input.copyExtensions ? request.extensions : []), ...input.extension];
+  const extensions = [...(input.copyExtensions ? request.extensions : []), ...extensionsOf(input)];
   const target = await findTarget(input.words[0], input, io);
   await withSession(target, input, io, {}, async (session) => {
     const { identity, spki, signer } = await signingKey(session, target, input);

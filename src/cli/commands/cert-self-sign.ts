@@ -4,20 +4,12 @@
  */
 import { certificateTemplate } from "../../lifecycle/templates.ts";
 import { makeCertificate } from "../../x509/certificates.ts";
-import { parseName } from "../../x509/names.ts";
 import { certificatePem, readCertificate } from "../../x509/read.ts";
-import {
-  needSubject,
-  SIGNATURE_OPTIONS,
-  SUBJECT_OPTIONS,
-  serialOf,
-  signingKey,
-  VALIDITY_OPTIONS,
-  validityOf,
-} from "../certificates.ts";
+import { extensionsOf, SUBJECT_OPTIONS, serialOf, subjectOf, VALIDITY_OPTIONS, validityOf } from "../certificates.ts";
 import { command, EXIT, type ExitCode, flag, type Input } from "../command.ts";
 import { OUT_OPTION, writeOut } from "../files.ts";
 import type { Io } from "../io.ts";
+import { SIGNATURE_OPTIONS, signingKey } from "../signing.ts";
 import { findTarget, TARGET_OPTIONS, withSession } from "../target.ts";
 
 export const spec = command({
@@ -36,13 +28,14 @@ export const spec = command({
 });
 
 export async function run(input: Input<typeof spec>, io: Io): Promise<ExitCode> {
-  const subject = parseName(needSubject(input));
+  const subject = subjectOf(input);
   const dates = validityOf(input, new Date());
   const serial = serialOf(input);
+  const extensions = extensionsOf(input);
   const target = await findTarget(input.words[0], input, io);
   await withSession(target, input, io, { write: input.import }, async (session, { family, locked }) => {
     const { spki, signer, identity } = await signingKey(session, target, input);
-    const der = await makeCertificate({ subject, spki, serial, ...dates, extensions: input.extension }, signer);
+    const der = await makeCertificate({ subject, spki, serial, ...dates, extensions }, signer);
     if (input.import) await locked(() => session.create(certificateTemplate(readCertificate(der), identity, family)));
     await writeOut(certificatePem(der), input, io);
   });

@@ -6,7 +6,7 @@ import { X509Certificate } from "node:crypto";
 import { existsSync } from "node:fs";
 import { isUri } from "../../cryptoki/uri.ts";
 import { formatName } from "../../x509/names.ts";
-import { fingerprint, readCertificate, readCertificates, readExtensions } from "../../x509/read.ts";
+import { EXTENSION_NAMES, fingerprint, readCertificate, readCertificates, readExtensions } from "../../x509/read.ts";
 import { command, EXIT, type ExitCode, flag, type Input } from "../command.ts";
 import { readIn } from "../files.ts";
 import type { Io, View } from "../io.ts";
@@ -48,7 +48,12 @@ const view: View<{ readonly certificates: readonly CertificateValue[] }> = {
           ["key", c.key],
           ["names", c.subjectAltName || "-"],
           ["CA", c.isCa ? "yes" : "no"],
-          ["extensions", c.extensions.map(({ oid, critical }) => `${oid}${critical ? " (critical)" : ""}`).join(", ")],
+          [
+            "extensions",
+            c.extensions
+              .map(({ oid, critical }) => `${EXTENSION_NAMES[oid] ?? oid}${critical ? " (critical)" : ""}`)
+              .join(", "),
+          ],
           ["SHA-256", c.sha256],
         ]),
       )

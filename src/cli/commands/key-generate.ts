@@ -7,15 +7,15 @@ import type { KeyPair } from "../../cryptoki/session/keys.ts";
 import type { Session } from "../../cryptoki/session/session.ts";
 import type { Token } from "../../cryptoki/token.ts";
 import type { Family } from "../../families/families.ts";
-import type { Usage } from "../../lifecycle/declaration.ts";
 import { observeMechanisms } from "../../lifecycle/observe.ts";
 import { checkCapability } from "../../lifecycle/plan/capability.ts";
 import { Refusal } from "../../lifecycle/plan/refusal.ts";
 import { type KeyPairWish, keyPairTemplates, minimalTemplates } from "../../lifecycle/templates.ts";
-import { parseId, parseKeyType } from "../../lifecycle/values.ts";
+import { parseKeyType } from "../../lifecycle/values.ts";
 import { command, EXIT, type ExitCode, flag, type Input, text, texts } from "../command.ts";
-import { TakenError, UsageError } from "../errors.ts";
+import { fromArgument, TakenError, UsageError } from "../errors.ts";
 import type { Io } from "../io.ts";
+import { idOf, usageOf } from "../objects.ts";
 import { findTarget, TARGET_OPTIONS, withSession } from "../target.ts";
 import { objectListView, objectValue } from "../views/objects.ts";
 
@@ -34,8 +34,6 @@ export const spec = command({
   },
   examples: ["keywright key generate demo --type EC:secp256r1 --id 7 --label signing"],
 });
-
-const USAGES: readonly string[] = ["sign", "derive", "decrypt", "wrap"];
 
 export async function run(input: Input<typeof spec>, io: Io): Promise<ExitCode> {
   const wish = wishOf(input);
@@ -57,18 +55,9 @@ function wishOf(input: Input<typeof spec>): KeyPairWish {
   if (typeText === undefined || idText === undefined || label === undefined) {
     throw new UsageError("key generate needs --type, --id and --label", ["see: keywright key generate --help"]);
   }
-  const stranger = input.usage.find((use) => !USAGES.includes(use));
-  if (stranger !== undefined)
-    throw new UsageError(`${JSON.stringify(stranger)} is not a usage`, [`usages: ${USAGES.join(", ")}`]);
-  try {
-    const type = parseKeyType(typeText);
-    const id = parseId(/^\d+$/.test(idText) ? BigInt(idText) : idText, idText);
-    const fitting: Usage = type.algorithm === "Montgomery" ? "derive" : "sign";
-    const usage = input.usage.length > 0 ? (input.usage as Usage[]) : [fitting];
-    return { type, identity: { id, label }, usage, attributes: { extractable: input.extractable } };
-  } catch (error) {
-    throw new UsageError((error as Error).message);
-  }
+  const type = fromArgument("--type", () => parseKeyType(typeText));
+  const usage = usageOf(input.usage) ?? [type.algorithm === "Montgomery" ? ("derive" as const) : ("sign" as const)];
+  return { type, identity: { id: idOf(idText), label }, usage, attributes: { extractable: input.extractable } };
 }
 
 /** @throws UsageError saying what the token can make */

@@ -3,13 +3,13 @@
  * @module
  */
 import { createPrivateKey, type KeyObject } from "node:crypto";
-import type { Usage } from "../../lifecycle/declaration.ts";
+import { destroyIfThere } from "../../cryptoki/session/objects.ts";
 import { importTemplates } from "../../lifecycle/import.ts";
-import { parseId } from "../../lifecycle/values.ts";
 import { command, EXIT, type ExitCode, flag, type Input, text, texts } from "../command.ts";
 import { UsageError } from "../errors.ts";
 import { IN_OPTION, readIn } from "../files.ts";
 import type { Io } from "../io.ts";
+import { idOf, usageOf } from "../objects.ts";
 import { pinSource } from "../pin-options.ts";
 import { commandPin } from "../pins.ts";
 import { findTarget, TARGET_OPTIONS, withSession } from "../target.ts";
@@ -37,15 +37,22 @@ export const spec = command({
 export async function run(input: Input<typeof spec>, io: Io): Promise<ExitCode> {
   const { id: idText, label } = input;
   if (idText === undefined || label === undefined) throw new UsageError("key import needs --id and --label");
-  const identity = { id: parseId(/^\d+$/.test(idText) ? BigInt(idText) : idText, idText), label };
+  const identity = { id: idOf(idText), label };
+  const usage = usageOf(input.usage);
   const key = await readPrivateKey(input, io);
   const target = await findTarget(input.words[0], input, io);
   await withSession(target, input, io, { write: true }, async (session, { family, locked }) => {
-    const usage = input.usage.length > 0 ? (input.usage as Usage[]) : undefined;
     const templates = importTemplates(key, { identity, usage, attributes: { extractable: input.extractable } }, family);
     const [privateKey, publicKey] = await locked(async () => {
       await refuseTaken(session, { identity });
-      return [await session.create(templates.privateKey), await session.create(templates.publicKey)];
+      const privateKey = await session.create(templates.privateKey);
+      try {
+        return [privateKey, await session.create(templates.publicKey)];
+      } catch (error) {
+        // Half a key pair would keep the id and label from a second try.
+        await destroyIfThere(privateKey);
+        throw error;
+      }
     });
     const objects = [await objectValue(privateKey), await objectValue(publicKey)];
     io.show(objectListView, { token: session.token.uri, objects });
@@ -65,12 +72,23 @@ async function readPrivateKey(input: Input<typeof spec>, io: Io): Promise<KeyObj
       createPrivateKey({ key: contents, ...format, ...(secret === undefined ? {} : { passphrase: secret }) });
     return passphrase === undefined ? open() : passphrase.use((bytes) => open(Buffer.from(bytes)));
   } catch (cause) {
-    throw new UsageError(`${input.in ?? "standard input"} is not a private key that can be read`, [
-      "it is PEM or PKCS#8 DER; an encrypted one needs --passphrase SOURCE",
-      ...(cause instanceof Error ? [cause.message] : []),
-    ]);
+    throw unreadable(input.in ?? "standard input", passphrase !== undefined, cause);
   } finally {
     contents.fill(0);
     passphrase?.wipe();
   }
+}
+
+/** What OpenSSL's refusal means for whoever gave the file. */
+function unreadable(file: string, hasPassphrase: boolean, cause: unknown): UsageError {
+  const code = (cause as { code?: string }).code ?? "";
+  if (code === "ERR_MISSING_PASSPHRASE" || (!hasPassphrase && code === "ERR_OSSL_CRYPTO_INTERRUPTED_OR_CANCELLED")) {
+    return new UsageError(`the private key in ${file} is encrypted`, ["add --passphrase SOURCE"]);
+  }
+  if (hasPassphrase && /BAD_DECRYPT|PKCS12|CIPHERFINAL/.test(code)) {
+    return new UsageError(`the passphrase does not open the private key in ${file}`);
+  }
+  return new UsageError(`${file} is not a private key that can be read`, [
+    "it is a private key in PEM, or in PKCS#8 DER",
+  ]);
 }

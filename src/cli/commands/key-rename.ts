@@ -4,11 +4,10 @@
  */
 
 import type { Session } from "../../cryptoki/session/session.ts";
-import { parseId } from "../../lifecycle/values.ts";
 import { command, EXIT, type ExitCode, type Input, text } from "../command.ts";
 import { TakenError, UsageError } from "../errors.ts";
 import type { Io } from "../io.ts";
-import { namedObjects } from "../objects.ts";
+import { idOf, namedObjects } from "../objects.ts";
 import { findTarget, TARGET_OPTIONS, type Target, withSession } from "../target.ts";
 
 export const spec = command({
@@ -25,8 +24,7 @@ export const spec = command({
 
 export async function run(input: Input<typeof spec>, io: Io): Promise<ExitCode> {
   const { label } = input;
-  const id =
-    input.id === undefined ? undefined : parseId(/^\d+$/.test(input.id) ? BigInt(input.id) : input.id, input.id);
+  const id = input.id === undefined ? undefined : idOf(input.id);
   if (label === undefined && id === undefined) throw new UsageError("key rename needs --label or --id");
   const target = await findTarget(input.words[0], input, io);
   await withSession(target, input, io, { write: true }, async (session, { locked }) => {

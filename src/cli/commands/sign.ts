@@ -2,10 +2,10 @@
  * `keywright sign`
  * @module
  */
-import { SIGNATURE_OPTIONS, signingKey } from "../certificates.ts";
 import { command, EXIT, type ExitCode, type Input } from "../command.ts";
 import { IN_OPTION, OUT_OPTION, readIn, writeOut } from "../files.ts";
 import type { Io } from "../io.ts";
+import { SIGNATURE_OPTIONS, signingKey } from "../signing.ts";
 import { findTarget, TARGET_OPTIONS, withSession } from "../target.ts";
 
 export const spec = command({

@@ -2,13 +2,14 @@
  * `keywright verify`
  * @module
  */
-import { verifies } from "../../x509/signers.ts";
-import { SIGNATURE_OPTIONS, signingKey } from "../certificates.ts";
+import { fittingDigest, verifies } from "../../x509/signers.ts";
 import { command, EXIT, type ExitCode, type Input, text } from "../command.ts";
 import { UsageError } from "../errors.ts";
 import { IN_OPTION, readIn } from "../files.ts";
 import type { Io } from "../io.ts";
-import { findTarget, TARGET_OPTIONS, withSession } from "../target.ts";
+import { publicPart } from "../public-part.ts";
+import { digestOf, SIGNATURE_OPTIONS } from "../signing.ts";
+import { findTarget, TARGET_OPTIONS } from "../target.ts";
 
 export const spec = command({
   name: "verify",
@@ -23,10 +24,9 @@ export async function run(input: Input<typeof spec>, io: Io): Promise<ExitCode> 
   const signature = await readIn(input.signature);
   const data = await readIn(input.in);
   const target = await findTarget(input.words[0], input, io);
-  const holds = await withSession(target, input, io, {}, async (session) => {
-    const { spki, signer } = await signingKey(session, target, input);
-    return verifies(signer, spki, data, signature);
-  });
+  const digest = digestOf(input);
+  const { spki } = await publicPart(target, input, io);
+  const holds = verifies({ digest: digest ?? fittingDigest(spki), pss: input.pss }, spki, data, signature);
   io.tell(holds ? "the signature is right" : "keywright: error: the signature is wrong");
   return holds ? EXIT.done : EXIT.failed;
 }

@@ -8,7 +8,7 @@ import { formatName } from "../../x509/names.ts";
 import { curveFromParams } from "../../x509/public-keys.ts";
 import { readCertificate } from "../../x509/read.ts";
 import type { View } from "../io.ts";
-import { table } from "../words.ts";
+import { table, visible } from "../words.ts";
 
 /** One object, as lists show it. */
 export interface ObjectValue {
@@ -76,10 +76,10 @@ export const objectListView: View<{ readonly token: string; readonly objects: re
     if (objects.length === 0) return "no objects";
     const rows = objects.map((o) => [
       o.class,
-      o.label || "-",
+      visible(o.label) || "-",
       o.id === "" ? "-" : `0x${o.id}`,
       o.abilities || "-",
-      o.about,
+      visible(o.about),
       o.notAfter?.slice(0, 10) ?? "",
     ]);
     const list = table([["CLASS", "LABEL", "ID", "MAY", "WHAT", "EXPIRES"], ...rows]);
@@ -96,7 +96,12 @@ export interface ObjectDetails {
 export const objectDetailsView: View<{ readonly objects: readonly ObjectDetails[] }> = {
   schema: "keywright/key/1",
   human: ({ objects }, style) =>
-    objects.map(({ uri, attributes }) => `${style.bold(uri)}\n${table(Object.entries(attributes))}`).join("\n\n"),
+    objects
+      .map(
+        ({ uri, attributes }) =>
+          `${style.bold(uri)}\n${table(Object.entries(attributes).map(([name, text]) => [name, visible(text)]))}`,
+      )
+      .join("\n\n"),
 };
 
 /** Attribute values as text: bytes in hexadecimal, lists joined by commas. */

@@ -6,7 +6,7 @@ import type { Token } from "../../cryptoki/token.ts";
 import { flagNames, TOKEN_FLAGS } from "../../spec/flags.ts";
 import { UNAVAILABLE_INFORMATION } from "../../spec/structures.ts";
 import type { View } from "../io.ts";
-import { table } from "../words.ts";
+import { table, visible } from "../words.ts";
 
 export interface TokenValue {
   readonly uri: string;
@@ -56,7 +56,7 @@ export const tokenListView: View<{ readonly tokens: readonly TokenValue[] }> = {
   schema: "keywright/token-list/1",
   human({ tokens }) {
     if (tokens.length === 0) return "no tokens";
-    const rows = tokens.map((token) => [token.label || "-", stateOf(token), token.slot, token.uri]);
+    const rows = tokens.map((token) => [visible(token.label) || "-", stateOf(token), token.slot, token.uri]);
     return table([["LABEL", "STATE", "SLOT", "URI"], ...rows]);
   },
 };
@@ -67,11 +67,11 @@ export const tokenView: View<TokenValue> = {
     const bounds =
       token.minPinLength === null ? "unknown" : `${token.minPinLength} to ${token.maxPinLength ?? "?"} bytes`;
     return table([
-      ["label", token.label],
+      ["label", visible(token.label)],
       ["state", stateOf(token)],
-      ["manufacturer", token.manufacturer],
-      ["model", token.model],
-      ["serial", token.serial],
+      ["manufacturer", visible(token.manufacturer)],
+      ["model", visible(token.model)],
+      ["serial", visible(token.serial)],
       ["firmware", token.firmware],
       ["slot", token.slot],
       ["PIN length", bounds],

@@ -42,7 +42,7 @@ function byIdentity({ id }: Identity): Attributes {
   return { CKA_ID: Buffer.from(id, "hex") };
 }
 
-/** The public key under an identity: its own object, or what the private key tells. */
+/** The public key under an identity: its own object, what the private key tells, or what its certificates say. */
 export async function spkiAt(session: Session, identity: Identity): Promise<Uint8Array> {
   const objects: TokenObject[] = [];
   for await (const object of session.find({ CKA_CLASS: "CKO_PUBLIC_KEY", CKA_TOKEN: true, ...byIdentity(identity) })) {
@@ -52,8 +52,17 @@ export async function spkiAt(session: Session, identity: Identity): Promise<Uint
   const privateKey = await privateKeyAt(session, identity);
   const spki = spkiFromAttributes(await privateKey.get(...PUBLIC_KEY_ATTRIBUTES));
   if (spki !== undefined) return spki;
+  const certified = new Map<string, Uint8Array>();
+  const certificates = { CKA_CLASS: "CKO_CERTIFICATE", CKA_TOKEN: true, ...byIdentity(identity) } as const;
+  for await (const object of session.find(certificates)) {
+    const { CKA_VALUE } = await object.get("CKA_VALUE");
+    const told = CKA_VALUE === undefined ? undefined : readCertificate(CKA_VALUE).spki;
+    if (told !== undefined) certified.set(fingerprint(told), told);
+  }
+  const [only] = certified.values();
+  if (certified.size === 1) return only!;
   throw new ApplyError(`the public key of ${await privateKey.uri()} is not in the token`, {
-    hints: ["without it no certificate can be made; import it: keywright key import"],
+    hints: ["no certificate can be made without it; put its public key or a certificate of it back under its id"],
   });
 }
 

@@ -5,7 +5,13 @@
 import { digestByName } from "../../cryptoki/mechanisms.ts";
 import { buildExtensions } from "../../x509/extensions.ts";
 import { formatName, parseName, sameName } from "../../x509/names.ts";
-import { type CertificateFacts, isIssuedBy, readCertificate, readExtensions } from "../../x509/read.ts";
+import {
+  type CertificateFacts,
+  EXTENSION_NAMES,
+  isIssuedBy,
+  readCertificate,
+  readExtensions,
+} from "../../x509/read.ts";
 import { signatureForm } from "../../x509/signers.ts";
 import type { CertificateDeclaration, KeyDeclaration } from "../declaration.ts";
 import type { SeenObject } from "../observation.ts";
@@ -176,21 +182,9 @@ function extensionsDiffer(
       found !== undefined &&
       found.critical === critical &&
       Buffer.compare(found.value, Buffer.from(extnValue.buffer)) === 0;
-    if (!same) return `extension ${NAMES[extnID] ?? extnID} is ${found === undefined ? "missing" : "different"}`;
+    if (!same)
+      return `extension ${EXTENSION_NAMES[extnID] ?? extnID} is ${found === undefined ? "missing" : "different"}`;
   }
   const extra = actual.find(({ oid }) => !wanted.some(({ extnID }) => extnID === oid));
-  return extra === undefined ? undefined : `extension ${extra.oid} is not declared`;
+  return extra === undefined ? undefined : `extension ${EXTENSION_NAMES[extra.oid] ?? extra.oid} is not declared`;
 }
-
-const NAMES: Readonly<Record<string, string>> = {
-  "2.5.29.14": "subjectKeyIdentifier",
-  "2.5.29.15": "keyUsage",
-  "2.5.29.17": "subjectAltName",
-  "2.5.29.19": "basicConstraints",
-  "2.5.29.30": "nameConstraints",
-  "2.5.29.31": "crlDistributionPoints",
-  "2.5.29.32": "certificatePolicies",
-  "2.5.29.35": "authorityKeyIdentifier",
-  "2.5.29.37": "extendedKeyUsage",
-  "1.3.6.1.5.5.7.1.1": "authorityInfoAccess",
-};
