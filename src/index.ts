@@ -37,7 +37,7 @@ export function openModule(module: string, options: OpenModuleOptions = {}): Pro
   const { state = stateFolder(), attended = false, ...rest } = options;
   const own = module === "softtoken" ? { store: join(state, "softtoken.db") } : {};
   const reference = { ...own, ...rest, module };
-  return Module.open(openGuarded(reference, { memory: new PinMemory(state), attended }));
+  return Module.open(openGuarded(reference, { memory: new PinMemory(state), attended: () => attended }));
 }
 
 export { AttributeError, type Attributes } from "./cryptoki/attributes.ts";

@@ -69,7 +69,7 @@ interface OpenContext {
 function openToken(token: TokenDeclaration, { folder, state, memory, io }: OpenContext): Promise<Module> {
   io.debug(`opening ${token.module} for ${token.name}`);
   const attended = io.interactive && [token.pin, token.soPin].some(isAsked);
-  return Module.open(openGuarded(declaredModule(token, folder, state), { memory, attended }));
+  return Module.open(openGuarded(declaredModule(token, folder, state), { memory, attended: () => attended }));
 }
 
 /**

@@ -151,7 +151,7 @@ export async function withModule<T>(
   use: (module: Module) => Promise<T>,
 ): Promise<T> {
   const memory = new PinMemory(chosenState(input));
-  const module = await Module.open(openGuarded(reference, { memory, attended }));
+  const module = await Module.open(openGuarded(reference, { memory, attended: () => attended }));
   try {
     return await use(module);
   } finally {

@@ -22,7 +22,7 @@ export interface TokenIdentity {
 }
 
 /** One PIN that was refused: a salt and twelve bits of scrypt, in hexadecimal. */
-interface Refused {
+export interface Refused {
   readonly salt: string;
   readonly bits: string;
   readonly at: string;
@@ -31,8 +31,8 @@ interface Refused {
 /** What is remembered of one role at one token. */
 export interface RoleMemory {
   readonly refused: readonly Refused[];
-  /** A login that was sent and whose outcome was never recorded; and whether the token showed failures before it. */
-  readonly pending?: { readonly at: string; readonly lowBefore: boolean };
+  /** A login that was sent and whose outcome was never recorded, and whether a person typed its PIN. */
+  readonly pending?: { readonly at: string; readonly attended: boolean };
   /** Failures while nobody was there, since the last success. */
   readonly unattended: number;
 }

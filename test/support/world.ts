@@ -86,7 +86,7 @@ export class World {
   #provider(token: TokenDeclaration): Provider {
     return openGuarded(
       { ...declaredModule(token, this.folder, this.path("state")), scryptCost: 10 },
-      { memory: new PinMemory(this.path("state")), attended: this.attended },
+      { memory: new PinMemory(this.path("state")), attended: () => this.attended },
       this.layer,
     );
   }
