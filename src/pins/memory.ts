@@ -114,11 +114,15 @@ export class PinMemory {
     });
   }
 
+  /** The tokens of which anything is remembered. */
+  async tokens(): Promise<TokenIdentity[]> {
+    return (await this.#read()).tokens.map(({ identity }) => identity);
+  }
+
   /** Forgets everything about the tokens that match; answers how many those were. */
   async forget(matches: (identity: TokenIdentity) => boolean): Promise<number> {
-    const { tokens } = await this.#read();
-    const wanted = tokens.filter((token) => matches(token.identity));
-    for (const { identity } of wanted) {
+    const wanted = (await this.tokens()).filter(matches);
+    for (const identity of wanted) {
       await this.remember(identity, "USER", undefined);
       await this.remember(identity, "SO", undefined);
     }

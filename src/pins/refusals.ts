@@ -107,7 +107,8 @@ function nameOf(identity: TokenIdentity): string {
   return identity.label || uriOf(identity);
 }
 
-function uriOf({ label, manufacturer, serial, model }: TokenIdentity): string {
+/** The URI of a token that is remembered. */
+export function uriOf({ label, manufacturer, serial, model }: TokenIdentity): string {
   return formatUri(tokenUri({ label, manufacturerID: manufacturer, serialNumber: serial, model }));
 }
 
