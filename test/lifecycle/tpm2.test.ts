@@ -64,6 +64,35 @@ describe.skipIf(!peer("tpm2") || !peer("swtpm") || !peer("openssl"))("with a sto
     ]);
   });
 
+  test("a wrong PIN costs one try, and both refusals say that all tokens of the TPM share them", async () => {
+    const w = world("  a: { token: demo, id: 1, type: EC:secp256r1 }\n");
+    await w.applied();
+    const sent: string[] = [];
+    w.layer = (inner) => ({
+      call(fn, args) {
+        if (fn === "C_Login") sent.push(fn);
+        return inner.call(fn, args);
+      },
+    });
+    const shared = [expect.stringContaining("all tokens of one TPM share its lock-out counter")];
+    for (const [pin, said] of [
+      ["wrong", "CKR_PIN_INCORRECT, the PIN does not match: the user PIN of token-"],
+      ["wrong", "not sent: token-"],
+      ["1234-user", "how many tries are left is not known"],
+    ] as const) {
+      w.write("user.pin", `${pin}\n`, 0o600);
+      expect((await w.plan()).steps[0]).toMatchObject({
+        action: "refuse",
+        pin: true,
+        reason: expect.stringContaining(said),
+        hints: expect.arrayContaining(shared),
+      });
+    }
+    expect(sent).toHaveLength(1);
+    w.attended = true;
+    expect(await w.steps()).toEqual(["keep a"]);
+  });
+
   test("a token whose user PIN was never set is given one by the next run", async () => {
     const w = world("  a: { token: demo, id: 1, type: EC:secp256r1 }\n");
     w.layer = (inner) => ({
