@@ -28,7 +28,7 @@ import { type Prompt, readPin } from "./pins/sources.ts";
 export interface OpenModuleOptions extends Omit<ModuleReference, "module"> {
   /** The state folder, where the PIN guard remembers; the machine's usual one by default. */
   readonly state?: string;
-  /** Whether a person gives the PINs, so that the last try is theirs to spend; false by default. */
+  /** Whether a person types every PIN that this module is given, so that the last try is theirs to spend; false by default. */
   readonly attended?: boolean;
 }
 

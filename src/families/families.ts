@@ -109,7 +109,7 @@ export const FAMILIES: readonly Family[] = [
     sharedTries: TPM_TRIES,
     explain: {
       CKR_PIN_INCORRECT: TPM_TRIES,
-      CKR_PIN_LOCKED: TPM_TRIES,
+      CKR_PIN_LOCKED: `${TPM_TRIES}; the lock ends with time, or by the TPM's owner: tpm2_dictionarylockout --clear-lockout`,
       CKR_GENERAL_ERROR:
         "a process that died without closing the module may have left sessions or keys in the TPM; a restart frees them, or: tpm2_flushcontext -t -l -s",
     },

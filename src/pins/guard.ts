@@ -20,6 +20,8 @@ export interface PinHabits {
   readonly neverLocks: boolean;
   /** CKF_USER_PIN_COUNT_LOW and CKF_SO_PIN_COUNT_LOW tell of every failure since the last success. */
   readonly showsFailures: boolean;
+  /** Who else's wrong PINs count against this one; then CKR_PIN_LOCKED says nothing of the PIN that was sent. */
+  readonly sharedTries?: string;
 }
 
 export interface GuardOptions {
@@ -147,7 +149,8 @@ class Guard {
         return reply;
       } catch (error) {
         if (!(error instanceof CryptokiError)) throw error;
-        const outcome = outcomeOf(error);
+        const habits = this.#habits(info);
+        const outcome = outcomeOf(error, habits);
         if (outcome === "refused") {
           await memory.remember(identity, role, {
             refused: [...before.refused, await refusal(pin, this.#now())],
@@ -156,7 +159,7 @@ class Guard {
         } else if (outcome === "untried") {
           await memory.remember(identity, role, isEmpty(before) ? undefined : before);
         }
-        throw refused(error, { role, identity, neverLocks: this.#habits(info).neverLocks });
+        throw refused(error, role, identity, habits);
       }
     });
   }

@@ -7,6 +7,12 @@ import { formatUri, isUri, tokenUri } from "../cryptoki/uri.ts";
 import type { FunctionName } from "../spec/functions.ts";
 import type { Refused, RoleMemory, TokenIdentity } from "./memory.ts";
 
+/** What is known of the token's family, see guard.ts. */
+interface Habits {
+  readonly neverLocks: boolean;
+  readonly sharedTries?: string;
+}
+
 /** A login that may not be worth a try. */
 interface Attempt {
   readonly role: "USER" | "SO";
@@ -55,7 +61,8 @@ export function unsent(fn: FunctionName, asked: FunctionName, error: unknown): u
 }
 
 /** What a failure says of the PIN that was sent: it was refused, never compared, or nobody knows. */
-export function outcomeOf(error: CryptokiError): "refused" | "untried" | "unknown" {
+export function outcomeOf(error: CryptokiError, { sharedTries }: Habits): "refused" | "untried" | "unknown" {
+  if (error.is("CKR_PIN_LOCKED") && sharedTries !== undefined) return "untried";
   if (error.is("CKR_PIN_INCORRECT", "CKR_PIN_LOCKED")) return "refused";
   const untried = error.is(
     "CKR_ARGUMENTS_BAD",
@@ -86,14 +93,19 @@ export function outcomeOf(error: CryptokiError): "refused" | "untried" | "unknow
 /** A token's own refusal, with the token and the role that it is about. */
 export function refused(
   error: CryptokiError,
-  { role, identity, neverLocks }: { role: "USER" | "SO"; identity: TokenIdentity; neverLocks: boolean },
+  role: "USER" | "SO",
+  identity: TokenIdentity,
+  { neverLocks, sharedTries }: Habits,
 ): CryptokiError {
   const detail = [pinName(role, identity), error.detail].filter((part) => part !== "").join(": ");
-  const unlimited = neverLocks && error.is("CKR_PIN_INCORRECT");
-  return new CryptokiError(error.function, error.rv, detail, {
-    cause: error,
-    hints: unlimited ? ["correct the PIN where it comes from"] : [...error.hints],
-  });
+  const hints =
+    neverLocks && error.is("CKR_PIN_INCORRECT")
+      ? ["correct the PIN where it comes from"]
+      : // The SO cannot undo a lock that is not this PIN's.
+        sharedTries !== undefined && error.is("CKR_PIN_LOCKED")
+        ? []
+        : [...error.hints];
+  return new CryptokiError(error.function, error.rv, detail, { cause: error, hints });
 }
 
 const pinOf = (role: "USER" | "SO") => (role === "SO" ? "SO PIN" : "user PIN");

@@ -1,10 +1,14 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest";
+import { tokenValue, tokenView } from "../../src/cli/views/token.ts";
 import { openProvider } from "../../src/modules/index.ts";
 import { peer } from "../support/peers.ts";
 import { type Tpm2, tpm2 } from "../support/tpm2.ts";
 import { World } from "../support/world.ts";
 import { lifecycle } from "./suite.ts";
+
+const same = (text: string) => text;
+const PLAIN = { bold: same, dim: same, red: same, green: same, yellow: same };
 
 const declared = (tpm: Tpm2, label: string) =>
   `{ module: ${tpm.path}, label: ${label}, store: ${tpm.store}, environment: { TPM2_PKCS11_TCTI: "${tpm.tcti}" } }`;
@@ -91,6 +95,12 @@ describe.skipIf(!peer("tpm2") || !peer("swtpm") || !peer("openssl"))("with a sto
     expect(sent).toHaveLength(1);
     w.attended = true;
     expect(await w.steps()).toEqual(["keep a"]);
+    const { demo } = (await w.declaration()).tokens;
+    const module = await w.surroundings().open(demo!);
+    const [token] = await module.tokens();
+    const shown = tokenView.human(tokenValue(token!, demo!.module), PLAIN);
+    await module.close();
+    expect(shown).toMatch(/^PIN tries +all tokens of one TPM share/m);
   });
 
   test("a token whose user PIN was never set is given one by the next run", async () => {

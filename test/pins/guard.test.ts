@@ -201,6 +201,14 @@ describe("the guard", () => {
     expect(b.sent).toEqual(["wrong"]);
   });
 
+  test("a lock that others' wrong PINs have set says nothing of the PIN that was sent", async () => {
+    const b = await bench();
+    const options = { habits: () => ({ neverLocks: false, showsFailures: false, sharedTries: "shared" }) };
+    const locked = new FaultInjector({ at: 0, when: "before", rv: "CKR_PIN_LOCKED", only: ["C_Login"] });
+    expect(await b.login("right", options, locked.layer)).toContain("CKR_PIN_LOCKED");
+    expect(await b.login("right", options)).toBe("in");
+  });
+
   test("no PIN is sent to a token, or in a session, that cannot be asked about", async () => {
     const b = await bench();
     for (const broken of ["C_GetTokenInfo", "C_GetSessionInfo"] as const) {
