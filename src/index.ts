@@ -14,17 +14,21 @@
  * ```
  * @module
  */
-import { join } from "node:path";
+import { dirname, resolve } from "node:path";
 import { Module } from "./cryptoki/module.ts";
 import { stateFolder } from "./host/folders.ts";
+import type { Surroundings } from "./lifecycle/access.ts";
+import type { Declaration } from "./lifecycle/declaration.ts";
+import { defaultStore, openDeclared } from "./modules/declared.ts";
 import { openGuarded } from "./modules/guarded.ts";
 import type { ModuleReference } from "./modules/index.ts";
 import { PinMemory } from "./pins/memory.ts";
+import { type Prompt, readPin } from "./pins/sources.ts";
 
 export interface OpenModuleOptions extends Omit<ModuleReference, "module"> {
   /** The state folder, where the PIN guard remembers; the machine's usual one by default. */
   readonly state?: string;
-  /** Whether a person gives the PINs, so that the last try is theirs to spend; false by default. */
+  /** Whether a person types every PIN that this module is given, so that the last try is theirs to spend; false by default. */
   readonly attended?: boolean;
 }
 
@@ -35,9 +39,31 @@ export interface OpenModuleOptions extends Omit<ModuleReference, "module"> {
  */
 export function openModule(module: string, options: OpenModuleOptions = {}): Promise<Module> {
   const { state = stateFolder(), attended = false, ...rest } = options;
-  const own = module === "softtoken" ? { store: join(state, "softtoken.db") } : {};
-  const reference = { ...own, ...rest, module };
-  return Module.open(openGuarded(reference, { memory: new PinMemory(state), attended }));
+  const reference = { ...defaultStore(module, state), ...rest, module };
+  return Module.open(openGuarded(reference, { memory: new PinMemory(state), attended: () => attended }));
+}
+
+export interface DeclaredOptions {
+  /** The state folder: locks, pending hooks, the PIN guard's memory; the machine's usual one by default. */
+  readonly state?: string;
+  /** Asks a person for the PINs that are declared as `{ prompt: true }`; without it nobody can be asked. */
+  readonly prompt?: Prompt;
+}
+
+/**
+ * What `withTokens`, `observe` and `apply` need to reach the tokens of a declaration: modules opened as they are declared,
+ * with the PIN guard under every login, PINs read from their declared sources, paths from the declaration's folder.
+ */
+export function surroundingsOf(declaration: Declaration, options: DeclaredOptions = {}): Surroundings {
+  const { state = stateFolder(), prompt } = options;
+  const folder = dirname(resolve(declaration.file));
+  return {
+    folder,
+    state,
+    now: () => new Date(),
+    open: (token) => openDeclared(token, { folder, state }),
+    readPin: (source, purpose) => readPin(source, { folder, purpose, prompt }),
+  };
 }
 
 export { AttributeError, type Attributes } from "./cryptoki/attributes.ts";
@@ -88,7 +114,7 @@ export { type PlanOptions, plan } from "./lifecycle/plan/plan.ts";
 export { hasChanges, type Plan, refusals, type Step } from "./lifecycle/plan/steps.ts";
 export { type Status, statusOf } from "./lifecycle/status.ts";
 export type { Placement } from "./modules/index.ts";
-export { asksPerson, type PinSource, PinSourceError, readPin } from "./pins/sources.ts";
+export { asksPerson, type PinSource, PinSourceError, type Prompt, readPin } from "./pins/sources.ts";
 export { type SoftTokenOptions, softToken } from "./softtoken/index.ts";
 export { type CertificateContents, makeCertificate } from "./x509/certificates.ts";
 export { X509Error } from "./x509/errors.ts";

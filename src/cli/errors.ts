@@ -40,8 +40,8 @@ export class UnknownNameError extends KeywrightError {
 export class TakenError extends KeywrightError {
   override readonly code = "ERR_TAKEN";
 
-  constructor(message: string, holders: readonly string[]) {
-    super(message, { hints: ["it belongs to:", ...holders.map((uri) => `  ${uri}`)] });
+  constructor(message: string, holders: readonly string[], hints: readonly string[] = []) {
+    super(message, { hints: ["it belongs to:", ...holders.map((uri) => `  ${uri}`), ...hints] });
   }
 }
 

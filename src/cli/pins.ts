@@ -2,7 +2,7 @@
  * PINs for a command: from their sources, and from a person, who is asked once for each and twice for a new one.
  * @module
  */
-import { Pin } from "../cryptoki/pin.ts";
+import type { Pin } from "../cryptoki/pin.ts";
 import { asksPerson, type PinSource, PinSourceError, readPin } from "../pins/sources.ts";
 import type { Io } from "./io.ts";
 
@@ -34,7 +34,7 @@ export async function commandPin(
   if (name === undefined) return read(purpose);
   const pin = kept.get(name) ?? (await (isNew && asksPerson(source) ? askTwice(purpose, read) : read(purpose)));
   kept.set(name, pin);
-  return pin.use((bytes) => Pin.from(bytes));
+  return pin.copy();
 }
 
 async function askTwice(purpose: string, read: (purpose: string) => Promise<Pin>): Promise<Pin> {
@@ -45,22 +45,4 @@ async function askTwice(purpose: string, read: (purpose: string) => Promise<Pin>
   if (same) return first;
   first.wipe();
   throw new PinSourceError(`the two answers for ${purpose} differ`, { hints: ["nothing was changed; try again"] });
-}
-
-/** Reads PINs, so that nobody is asked later, runs `use` with them and wipes them. */
-export async function withPins<T>(
-  [first, second]: readonly [() => Promise<Pin>, () => Promise<Pin>],
-  use: (first: Pin, second: Pin) => Promise<T>,
-): Promise<T> {
-  const one = await first();
-  try {
-    const two = await second();
-    try {
-      return await use(one, two);
-    } finally {
-      two.wipe();
-    }
-  } finally {
-    one.wipe();
-  }
 }

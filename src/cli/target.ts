@@ -14,16 +14,18 @@ import { type Family, familyOfToken } from "../families/families.ts";
 import { wantedToken } from "../lifecycle/access.ts";
 import type { Declaration, TokenDeclaration } from "../lifecycle/declaration.ts";
 import { type TokenLockOptions, withTokenLocks } from "../lifecycle/token-locks.ts";
+import { declaredModule, defaultStore } from "../modules/declared.ts";
 import { openGuarded } from "../modules/guarded.ts";
 import type { ModuleReference } from "../modules/index.ts";
 import { PinMemory } from "../pins/memory.ts";
-import { asksPerson, type PinSource, pinSourceFromUri } from "../pins/sources.ts";
+import { attendedBy, declaredPins, type PinContext, pinFor, type TokenPins } from "../pins/roles.ts";
+import { type PinSource, pinSourceFromUri } from "../pins/sources.ts";
 import { text } from "./command.ts";
 import { UsageError } from "./errors.ts";
 import type { Io } from "./io.ts";
 import { PIN_OPTION, pinSource } from "./pin-options.ts";
 import { commandPin } from "./pins.ts";
-import { chosenState, declaredModule, defaultStore, FILE_OPTION, loadDeclaration } from "./surroundings.ts";
+import { chosenState, FILE_OPTION, loadDeclaration } from "./surroundings.ts";
 
 /** Options of every command that works on a token. */
 export const TARGET_OPTIONS = {
@@ -49,27 +51,21 @@ export interface Target {
   /** Which token, and which object in it where an object is named. */
   readonly uri: Pkcs11Uri;
   readonly declared: TokenDeclaration | undefined;
-  /** Where the user PIN comes from; the PIN itself where a URI carries it (`pin-value`). */
-  readonly pin: PinSource | Pin | undefined;
-  readonly soPin: PinSource | undefined;
+  /** Where the PINs come from, where that is declared or given. */
+  readonly pins: TokenPins;
   /** The folder that relative paths of PIN sources start from. */
   readonly folder: string;
 }
 
 /** Finds out what a word means: a PKCS#11 URI, a declared key or token; without a word, the module's only token. */
 export async function findTarget(word: string | undefined, input: TargetInput, io: Io): Promise<Target> {
-  const pins = { pin: pinSource("--pin", input.pin), soPin: pinSource("--so-pin", input.soPin) };
+  const pins: TokenPins = { pin: pinSource("--pin", input.pin), soPin: pinSource("--so-pin", input.soPin) };
   if (word === undefined || isUri(word)) return byUri(word ?? "pkcs11:", input, pins, io);
   const declaration = await loadDeclaration(input);
   return byName(word, declaration, input, pins);
 }
 
-interface Pins {
-  readonly pin: PinSource | undefined;
-  readonly soPin: PinSource | undefined;
-}
-
-function byUri(word: string, input: TargetInput, pins: Pins, io: Io): Target {
+function byUri(word: string, input: TargetInput, pins: TokenPins, io: Io): Target {
   const uri = parseUri(word);
   const { token } = uri.path;
   const { "pin-value": value, "pin-source": source, "module-path": path } = uri.query;
@@ -84,13 +80,12 @@ function byUri(word: string, input: TargetInput, pins: Pins, io: Io): Target {
     },
     uri,
     declared: undefined,
-    pin: pins.pin ?? fromUri,
-    soPin: pins.soPin,
+    pins: { ...pins, pin: pins.pin ?? fromUri },
     folder: process.cwd(),
   };
 }
 
-function byName(word: string, declaration: Declaration, input: TargetInput, pins: Pins): Target {
+function byName(word: string, declaration: Declaration, input: TargetInput, pins: TokenPins): Target {
   const key = Object.hasOwn(declaration.keys, word) ? declaration.keys[word] : undefined;
   const name = key?.token ?? word;
   const declared = Object.hasOwn(declaration.tokens, name) ? declaration.tokens[name] : undefined;
@@ -101,28 +96,22 @@ function byName(word: string, declaration: Declaration, input: TargetInput, pins
     ]);
   }
   const folder = dirname(declaration.file);
-  const wanted = wantedToken(declared);
-  const token = "path" in wanted ? wanted.path : tokenPath(wanted);
+  const ofToken = declaredPins(declared);
   const object = key === undefined ? {} : { object: key.label, id: Buffer.from(key.id, "hex") };
   return {
-    reference: declaredModule(declared, folder, chosenState(input)),
-    uri: { path: { ...token, ...object }, query: {} },
+    reference: declaredModule(declared, { folder, state: chosenState(input) }),
+    uri: { path: { ...declaredPath(declared), ...object }, query: {} },
     declared,
-    pin: pins.pin ?? declared.pin,
-    soPin: pins.soPin ?? declared.soPin,
+    pins: { pin: pins.pin ?? ofToken.pin, soPin: pins.soPin ?? ofToken.soPin },
     folder,
   };
 }
 
-function tokenPath({
-  label,
-  serial,
-  slot,
-}: {
-  label?: string;
-  serial?: string;
-  slot?: number | bigint;
-}): Pkcs11Uri["path"] {
+/** What a declaration says of which token is meant, as a URI's path. */
+export function declaredPath(declared: TokenDeclaration): Pkcs11Uri["path"] {
+  const wanted = wantedToken(declared);
+  if ("path" in wanted) return wanted.path;
+  const { label, serial, slot } = wanted;
   return {
     ...(label === undefined ? {} : { token: label }),
     ...(serial === undefined ? {} : { serial }),
@@ -143,15 +132,15 @@ export function hasTokens({ module, store }: ModuleReference): boolean {
   return module !== "softtoken" || (store !== undefined && existsSync(store));
 }
 
-/** Opens a module, guarded, and runs `use`. */
+/** Opens a module, guarded, and runs `use`. @param pins where the PINs of its token come from */
 export async function withModule<T>(
   reference: ModuleReference,
   input: TargetInput,
-  attended: boolean,
+  pins: TokenPins,
   use: (module: Module) => Promise<T>,
 ): Promise<T> {
   const memory = new PinMemory(chosenState(input));
-  const module = await Module.open(openGuarded(reference, { memory, attended }));
+  const module = await Module.open(openGuarded(reference, { memory, attended: attendedBy(pins) }));
   try {
     return await use(module);
   } finally {
@@ -171,7 +160,9 @@ export interface OpenTarget {
   readonly token: Token;
   readonly family: Family;
   /** The PIN of a role: its source, or a person at the terminal; undefined where neither is there. */
-  pin(role: Role, isNew?: boolean): (() => Promise<Pin>) | undefined;
+  pin(role: Role, use?: "first"): (() => Promise<Pin>) | undefined;
+  /** The PIN that is to take the place of a role's, from a source that was given or a person at the terminal. */
+  newPin(role: Role, given: PinSource | undefined): (() => Promise<Pin>) | undefined;
   /** Runs what changes the token while no other command of ours does; not around what a person is asked. */
   locked<T>(use: () => Promise<T>): Promise<T>;
 }
@@ -183,39 +174,37 @@ export async function withToken<T>(
   io: Io,
   use: (open: OpenTarget) => Promise<T>,
 ): Promise<T> {
-  const asks = (source: PinSource | Pin | undefined) =>
-    source === undefined || (!(source instanceof Pin) && asksPerson(source));
-  const attended = io.interactive && asks(target.pin) && asks(target.soPin);
-  return withModule(target.reference, input, attended, async (module) => {
+  const pins = pinsAt(target, io);
+  return withModule(target.reference, input, pins, async (module) => {
     const { object: _object, id: _id, type: _type, ...token } = target.uri.path;
     const found = await module.token({ path: token, query: {} });
+    const context = pinContext(target, found.info.label, io);
     return use({
       module,
       token: found,
       family: familyOfToken(found.info, target.reference.module),
-      pin: (role, isNew) => pinOf(target, role, found.info.label, io, isNew),
+      pin: (role, purpose) => pinFor(pins, role, context, purpose),
+      newPin: (role, given) => {
+        const next = given ?? askedAt(io);
+        return pinFor(role === "SO" ? { ...pins, soPin: next } : { ...pins, pin: next }, role, context, "new");
+      },
       locked: (change) => withTokenLocks([found.uri], lockOptions(input, io), change),
     });
   });
 }
 
-/**
- * The PIN of a role, from its declared or given source, else from the person at the terminal.
- * @param isNew whether it is set now: a person gives it twice
- */
-export function pinOf(
-  target: Pick<Target, "pin" | "soPin" | "folder">,
-  role: Role,
-  label: string,
-  io: Io,
-  isNew = false,
-): (() => Promise<Pin>) | undefined {
-  const declared = role === "SO" ? target.soPin : target.pin;
-  const source = declared ?? (io.interactive ? { prompt: true as const } : undefined);
-  if (source === undefined) return undefined;
-  if (source instanceof Pin) return () => Promise.resolve(source.use((bytes) => Pin.from(bytes)));
-  const purpose = `the ${role === "SO" ? "SO" : "user"} PIN of ${label}`;
-  return () => commandPin(source, purpose, target.folder, io, isNew);
+/** The target's sources, and a person at the terminal where there is none. */
+export function pinsAt({ pins }: Target, io: Io): TokenPins {
+  return { pin: pins.pin ?? askedAt(io), soPin: pins.soPin ?? askedAt(io) };
+}
+
+function askedAt(io: Io): PinSource | undefined {
+  return io.interactive ? { prompt: true } : undefined;
+}
+
+/** How the PINs of the target's token are read. */
+export function pinContext({ folder }: Target, name: string, io: Io): PinContext {
+  return { name, folder, read: (source, purpose, isNew) => commandPin(source, purpose, folder, io, isNew) };
 }
 
 /** Opens the target's token with the user logged in and runs `use` with a session. */

@@ -34,6 +34,11 @@ export class Pin {
     return use(this.#bytes);
   }
 
+  /** Another Pin of the same bytes, to be used and wiped on its own. */
+  copy(): Pin {
+    return this.use((bytes) => new Pin(Uint8Array.from(bytes)));
+  }
+
   /** Overwrites the bytes with zeroes. Safe to repeat. */
   wipe(): void {
     this.#bytes?.fill(0);

@@ -20,6 +20,10 @@ export interface Family {
   readonly placement: "direct" | "thread" | "process";
   /** Its PINs never lock, whatever its flags say. */
   readonly neverLocks: boolean;
+  /** CKF_USER_PIN_COUNT_LOW and CKF_SO_PIN_COUNT_LOW tell of every failure since the last success. */
+  readonly showsFailures: boolean;
+  /** What a wrong PIN costs besides a try. */
+  readonly sharedTries?: string;
   /** It keeps the labels that objects are given; without, only ids address them. */
   readonly labels: boolean;
   /** CKA_ID and CKA_LABEL of its objects can be changed, so a key can be rotated without a gap. */
@@ -39,6 +43,8 @@ export interface Family {
   readonly curveParams: "oid" | "name";
   /** How a new token comes to be: C_InitToken in a slot with an uninitialised token, or only the user PIN is set. */
   readonly initialise: "token" | "pin" | "no";
+  /** The variables that say which tokens its library sees; any that is declared may, where absent. */
+  readonly located?: readonly string[];
   /** Where its library usually is on Debian. */
   readonly paths: readonly string[];
   /** Shown with an error of this return value. */
@@ -50,6 +56,7 @@ const GENERIC: Family = {
   title: "a PKCS#11 token",
   placement: "thread",
   neverLocks: false,
+  showsFailures: false,
   labels: true,
   renames: true,
   omitsFalse: false,
@@ -59,6 +66,9 @@ const GENERIC: Family = {
   paths: [],
 };
 
+/** A TPM counts failures once, for everything in it that dictionary attacks are kept from. */
+const TPM_TRIES = "all tokens of one TPM share its lock-out counter: a wrong PIN for one of them counts against all";
+
 export const FAMILIES: readonly Family[] = [
   {
     ...GENERIC,
@@ -67,6 +77,7 @@ export const FAMILIES: readonly Family[] = [
     manufacturer: /^Keywright$/,
     model: /^softtoken$/,
     placement: "direct",
+    showsFailures: true,
   },
   {
     ...GENERIC,
@@ -77,7 +88,9 @@ export const FAMILIES: readonly Family[] = [
     placement: "direct",
     // It sets CKF_USER_PIN_COUNT_LOW after a failure and never counts on.
     neverLocks: true,
+    showsFailures: true,
     curveParams: "name",
+    located: ["SOFTHSM2_CONF"],
     paths: ["/usr/lib/softhsm/libsofthsm2.so"],
   },
   {
@@ -92,7 +105,11 @@ export const FAMILIES: readonly Family[] = [
     usages: ["sign", "decrypt"],
     omitsFalse: true,
     freshLogin: true,
+    located: ["TPM2_PKCS11_STORE", "TPM2_PKCS11_TCTI"],
+    sharedTries: TPM_TRIES,
     explain: {
+      CKR_PIN_INCORRECT: TPM_TRIES,
+      CKR_PIN_LOCKED: `${TPM_TRIES}; the lock ends with time, or by the TPM's owner: tpm2_dictionarylockout --clear-lockout`,
       CKR_GENERAL_ERROR:
         "a process that died without closing the module may have left sessions or keys in the TPM; a restart frees them, or: tpm2_flushcontext -t -l -s",
     },
@@ -111,6 +128,7 @@ export const FAMILIES: readonly Family[] = [
     neverLocks: true,
     curves: ["secp256r1", "secp384r1", "secp521r1"],
     initialise: "pin",
+    located: [],
     paths: ["/usr/lib/x86_64-linux-gnu/libsoftokn3.so", "/usr/lib/aarch64-linux-gnu/libsoftokn3.so"],
   },
   {

@@ -50,7 +50,10 @@ export function run(program: string, options: RunOptions): Promise<RunResult> {
       const finish = () => {
         clearTimeout(drain);
         child.stdout?.destroy();
-        resolve({ status, signal, output: Buffer.concat(chunks) });
+        const output = Buffer.concat(chunks);
+        // It may be a PIN.
+        for (const chunk of chunks) chunk.fill(0);
+        resolve({ status, signal, output });
       };
       // A background process of the child may hold the pipe open for ever: what came soon after the end is the answer.
       const drain = setTimeout(finish, DRAIN_MS);

@@ -4,14 +4,15 @@
  */
 import { failedWith, KeywrightError } from "../cryptoki/errors.ts";
 import { type Module, type TokenMatch, TokenNotFoundError } from "../cryptoki/module.ts";
-import { Pin, PinMissingError, type PinSupply } from "../cryptoki/pin.ts";
+import { type Pin, PinMissingError, type PinSupply } from "../cryptoki/pin.ts";
 import type { Ulong } from "../cryptoki/port.ts";
 import type { Session } from "../cryptoki/session/session.ts";
-import type { Role, Token } from "../cryptoki/token.ts";
+import type { Token } from "../cryptoki/token.ts";
 import { type Pkcs11Uri, parseUri } from "../cryptoki/uri.ts";
 import { type Family, familyOfToken } from "../families/families.ts";
 import { HostError } from "../host/errors.ts";
-import { type PinSource, PinSourceError, pinSourceFromUri } from "../pins/sources.ts";
+import { declaredPins, type PinContext, pinFor } from "../pins/roles.ts";
+import type { PinSource } from "../pins/sources.ts";
 import type { TokenDeclaration } from "./declaration.ts";
 
 /** What the lifecycle is given: it opens no module, reads no PIN and knows no terminal itself. */
@@ -84,52 +85,15 @@ export class PresentToken {
   async write<T>(write: (session: Session) => Promise<T>): Promise<T> {
     await this.unloadKeys();
     if (this.declared.writeAs === "user") return write(this.session);
-    const so = pinFor(this.declared, "SO", this.#surroundings);
+    const so = pinFor(declaredPins(this.declared), "SO", pinContext(this.declared, this.#surroundings));
     if (so === undefined || this.#pin === undefined) throw new PinMissingError(this.token.uri);
     return this.token.asSo(this.session, { so, user: this.#pin }, () => write(this.session));
   }
 }
 
-/**
- * The PIN of a role, read when it is needed; undefined when none is declared.
- * The user's is refused when it is the SO's: sent as the user's it would only cost tries.
- */
-export function pinFor(
-  declared: TokenDeclaration,
-  role: Role,
-  surroundings: Surroundings,
-  isNew = false,
-): (() => Promise<Pin>) | undefined {
-  const { name, soPin } = declared;
-  const source = role === "SO" ? soPin : (declared.pin ?? uriPin(declared));
-  if (source === undefined) return undefined;
-  const purpose = (of: Role) => `the ${of === "SO" ? "SO" : "user"} PIN of ${name}`;
-  return async () => {
-    const read = await surroundings.readPin(source, purpose(role), isNew);
-    if (role === "SO" || soPin === undefined || !isReadable(soPin)) return read;
-    // The SO PIN may be kept elsewhere in daily life; then there is nothing to compare with.
-    const other = await surroundings.readPin(soPin, purpose("SO")).catch(() => undefined);
-    const same = other !== undefined && read.equals(other);
-    other?.wipe();
-    if (!same) return read;
-    read.wipe();
-    throw new PinSourceError(`${purpose("USER")} is the same as its SO PIN, and is not sent as the user's`, {
-      hints: [
-        "if the SO PIN was declared as pin by mistake, declare the user's; otherwise give the two roles different PINs",
-      ],
-    });
-  };
-}
-
-/** The `pin-source` of a declared URI. */
-function uriPin({ uri }: TokenDeclaration): PinSource | undefined {
-  const source = uri === undefined ? undefined : parseUri(uri).query["pin-source"];
-  return source === undefined ? undefined : pinSourceFromUri(source);
-}
-
-/** Whether reading a source disturbs nobody: no person is asked and no program is run. */
-function isReadable(source: PinSource): boolean {
-  return "file" in source || "env" in source || "credential" in source;
+/** How the PINs of a declared token are read. */
+export function pinContext({ name }: TokenDeclaration, { folder, readPin }: Surroundings): PinContext {
+  return { name, folder, read: readPin };
 }
 
 /** What a declaration says of which token is meant. */
@@ -202,7 +166,10 @@ async function withOpenModule<T>(
     }
     return use(unreadable(declared, error));
   }
-  const pin = keptPin(pinFor(declared, "USER", surroundings), familyOfToken(token.info, declared.module));
+  const pin = keptPin(
+    pinFor(declaredPins(declared), "USER", pinContext(declared, surroundings)),
+    familyOfToken(token.info, declared.module),
+  );
   // What `use` throws is not a failure to reach the token.
   let reached = false;
   const user =
@@ -235,7 +202,7 @@ function keptPin(read: (() => Promise<Pin>) | undefined, { freshLogin }: Family)
   return {
     supply: async () => {
       kept ??= await read();
-      return kept.use((bytes) => Pin.from(bytes));
+      return kept.copy();
     },
     wipe: () => kept?.wipe(),
   };

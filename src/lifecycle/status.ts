@@ -28,6 +28,8 @@ export interface KeyStatus {
   readonly files: readonly string[];
   /** What the plan would do, or why it refuses. */
   readonly remark?: string;
+  /** What to do about a refusal, and what it costs. */
+  readonly hints?: readonly string[];
 }
 
 /** An object that no declaration names; never touched. */
@@ -56,15 +58,16 @@ export function statusOf(declaration: Declaration, observation: Observation, pla
 function keyStatus(declaration: Declaration, observation: Observation, plan: Plan, name: string): KeyStatus {
   const key = declaration.keys[name]!;
   const folder = resolve(declaration.file, "..");
+  const seen = observation.tokens[key.token];
+  const steps = plan.steps.filter((step) => "key" in step && step.key === name);
+  const refusal = steps.find((step): step is Extract<Step, { action: "refuse" }> => step.action === "refuse");
   const base = {
     key: name,
     token: key.token,
     type: typeOf(key),
+    ...(refusal === undefined || refusal.hints.length === 0 ? {} : { hints: refusal.hints }),
     files: (key.certificate?.publish ?? []).map(({ path }) => resolve(folder, path)),
   };
-  const seen = observation.tokens[key.token];
-  const steps = plan.steps.filter((step) => "key" in step && step.key === name);
-  const refusal = steps.find((step): step is Extract<Step, { action: "refuse" }> => step.action === "refuse");
   if (seen?.state !== "present") {
     const state = seen?.state === "unreadable" ? "unreadable" : "missing";
     return { ...base, state, ...(refusal === undefined ? {} : { remark: refusal.reason }) };

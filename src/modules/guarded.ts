@@ -2,19 +2,19 @@
  * The way into a module: wherever it runs, the PIN guard is under every login.
  * @module
  */
-import { realpathSync } from "node:fs";
 import { type Cryptoki, type Provider, tellsPinTries } from "../cryptoki/port.ts";
-import { familyOfLibrary, familyOfToken } from "../families/families.ts";
-import { guardPins } from "../pins/guard.ts";
+import { familyOfToken } from "../families/families.ts";
+import { type GuardOptions, guardPins } from "../pins/guard.ts";
 import type { PinMemory } from "../pins/memory.ts";
 import { explained } from "./explained.ts";
 import { type ModuleReference, openProvider } from "./index.ts";
+import { familyOfModule, reachOf } from "./reach.ts";
 import { locate } from "./stores.ts";
 
 export interface GuardContext {
   readonly memory: PinMemory;
-  /** Whether a person gives the PINs. */
-  readonly attended: boolean;
+  /** Whether a person types the PIN of a role; nobody does where absent. */
+  readonly attended?: GuardOptions["attended"];
 }
 
 /**
@@ -29,13 +29,13 @@ export function openGuarded(
   layer: (inner: Cryptoki) => Cryptoki = (inner) => inner,
 ): Provider {
   const { reference, prepare } = locate(wanted);
-  const family = familyOfLibrary(reference.module);
+  const family = familyOfModule(reference.module);
   const provider = openProvider(reference, { placement: family.placement });
   const options = {
     memory: context.memory,
-    attended: context.attended,
+    attended: context.attended ?? (() => false),
     reach: reachOf(reference),
-    neverLocks: (info: Parameters<typeof familyOfToken>[0]) => familyOfToken(info, reference.module).neverLocks,
+    habits: (info: Parameters<typeof familyOfToken>[0]) => familyOfToken(info, reference.module),
   };
   return {
     async open() {
@@ -46,19 +46,4 @@ export function openGuarded(
     },
     close: () => provider.close(),
   };
-}
-
-/** Tells tokens apart that say nothing of themselves: the module's real path, its environment, its pReserved. */
-function reachOf({ module, environment, reserved, store }: ModuleReference): string {
-  const sorted = Object.entries(environment ?? {}).sort(([a], [b]) => (a < b ? -1 : 1));
-  return JSON.stringify([realPath(module), sorted, reserved ?? "", store ?? ""]);
-}
-
-function realPath(module: string): string {
-  try {
-    return realpathSync(module);
-  } catch {
-    // A bare name, found in the usual folders, or the built-in token.
-    return module;
-  }
 }

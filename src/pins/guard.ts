@@ -3,30 +3,42 @@
  * never spends the last try while nobody is there.
  * @module
  */
-import { CryptokiError, failedWith } from "../cryptoki/errors.ts";
+import { CryptokiError } from "../cryptoki/errors.ts";
 import type { Args, Awaitable, Cryptoki, FunctionName, PinTries, Reply, Structure, Ulong } from "../cryptoki/port.ts";
 import { closeAtExit } from "../host/exit.ts";
 import { hasFlag, TOKEN_FLAGS } from "../spec/flags.ts";
-import { CKU } from "../spec/objects.ts";
+import { CKS, CKU } from "../spec/objects.ts";
 import { identityOf, type PinMemory, type RoleMemory, recognise, refusal, type TokenIdentity } from "./memory.ts";
+import { outcomeOf, refused, unsent, wasteful } from "./refusals.ts";
 
 /** How many wrong PINs a role may still give. */
 export type Tries = number | "unlimited" | "unknown";
 
+/** What PINs of a family of tokens are like. */
+export interface PinHabits {
+  /** They never lock, whatever the token's flags say. */
+  readonly neverLocks: boolean;
+  /** CKF_USER_PIN_COUNT_LOW and CKF_SO_PIN_COUNT_LOW tell of every failure since the last success. */
+  readonly showsFailures: boolean;
+  /** Who else's wrong PINs count against this one; then CKR_PIN_LOCKED says nothing of the PIN that was sent. */
+  readonly sharedTries?: string;
+}
+
 export interface GuardOptions {
   readonly memory: PinMemory;
-  /** Whether a person gives the PINs; then the last try is theirs to spend. */
-  readonly attended: boolean;
+  /** Whether a person types the PIN that this role logs in with; then the last try is theirs to spend. */
+  readonly attended: (role: Role) => boolean;
   /** How the token is reached: module path, environment, `pReserved`. Tells tokens without serial apart. */
   readonly reach: string;
-  /** Whether a family never locks, whatever its flags say. */
-  readonly neverLocks?: (info: Structure<"tokenInfo">) => boolean;
+  /** What is known of the token's family; nothing where absent. */
+  readonly habits?: (info: Structure<"tokenInfo">) => PinHabits;
   /** How many tries are left, for tokens that tell more than their flags do. */
   readonly tries?: PinTries["pinTries"];
   readonly now?: () => Date;
 }
 
 type Role = "USER" | "SO";
+type WithPin = "C_Login" | "C_LoginUser" | "C_SetPIN" | "C_InitToken";
 
 /** A Cryptoki whose logins are guarded. */
 export function guardPins(inner: Cryptoki, options: GuardOptions): Cryptoki {
@@ -37,8 +49,6 @@ export function guardPins(inner: Cryptoki, options: GuardOptions): Cryptoki {
 class Guard {
   readonly #inner: Cryptoki;
   readonly #options: GuardOptions;
-  readonly #slots = new Map<Ulong, Ulong>();
-  readonly #roles = new Map<Ulong, Role>();
 
   constructor(inner: Cryptoki, options: GuardOptions) {
     this.#inner = inner;
@@ -51,103 +61,105 @@ class Guard {
   }
 
   readonly #handlers: { [F in FunctionName]?: (args: Args<F>) => Awaitable<Reply<F>> } = {
-    C_OpenSession: async (args) => {
-      const reply = await this.#inner.call("C_OpenSession", args);
-      this.#slots.set(reply.session, args.slot);
-      return reply;
-    },
-    C_CloseSession: async (args) => {
-      this.#slots.delete(args.session);
-      return this.#inner.call("C_CloseSession", args);
-    },
-    C_Login: async (args) => {
-      const role = args.userType === CKU.CKU_SO[0] ? "SO" : "USER";
-      const slot = this.#slots.get(args.session);
-      const reply = await this.#attempt("C_Login", role, slot, args.pin, () => this.#inner.call("C_Login", args));
-      if (slot !== undefined && args.userType !== CKU.CKU_CONTEXT_SPECIFIC[0]) this.#roles.set(slot, role);
-      return reply;
-    },
-    C_Logout: async (args) => {
-      const reply = await this.#inner.call("C_Logout", args);
-      const slot = this.#slots.get(args.session);
-      if (slot !== undefined) this.#roles.delete(slot);
-      return reply;
-    },
+    C_Login: (args) => this.#login("C_Login", args),
+    C_LoginUser: (args) => this.#login("C_LoginUser", args),
     C_SetPIN: async (args) => {
-      const slot = this.#slots.get(args.session);
+      const send = () => this.#inner.call("C_SetPIN", args);
+      if (args.oldPin === null) return send();
+      const { slotID, state } = await this.#session("C_SetPIN", args.session);
       // 5.5.9: it changes the PIN of whoever is logged in, or the user's when nobody is.
-      const role = (slot === undefined ? undefined : this.#roles.get(slot)) ?? "USER";
-      return this.#attempt("C_SetPIN", role, slot, args.oldPin, () => this.#inner.call("C_SetPIN", args));
+      const role = Number(state) === CKS.CKS_RW_SO_FUNCTIONS[0] ? "SO" : "USER";
+      return this.#attempt("C_SetPIN", role, slotID, args.oldPin, send);
     },
     C_InitPIN: async (args) => {
+      const { slotID } = await this.#session("C_InitPIN", args.session);
+      const info = await this.#info("C_InitPIN", slotID);
       const reply = await this.#inner.call("C_InitPIN", args);
-      const slot = this.#slots.get(args.session);
-      if (slot !== undefined) await this.#forget(slot, "USER");
+      await this.#forget(info, "USER");
       return reply;
     },
     C_InitToken: async (args) => {
-      const info = await this.#info(args.slot);
-      const before = info === undefined ? undefined : identityOf(info, this.#options.reach);
-      const initialised = info !== undefined && hasFlag(Number(info.flags), TOKEN_FLAGS.CKF_TOKEN_INITIALIZED[0]);
+      const info = await this.#info("C_InitToken", args.slot);
+      const isKnown = hasFlag(Number(info.flags), TOKEN_FLAGS.CKF_TOKEN_INITIALIZED[0]);
       const send = () => this.#inner.call("C_InitToken", args);
       // A token that was never initialised has no SO PIN to compare: no try is spent.
-      const reply = initialised ? await this.#attempt("C_InitToken", "SO", args.slot, args.pin, send) : await send();
-      if (before !== undefined) {
-        await this.#options.memory.remember(before, "USER", undefined);
-        await this.#options.memory.remember(before, "SO", undefined);
-      }
+      const { pin, slot } = args;
+      const reply = isKnown && pin !== null ? await this.#attempt("C_InitToken", "SO", slot, pin, send) : await send();
+      // What was remembered under its old name, and of a namesake that was there before it.
+      const after = await this.#info("C_InitToken", args.slot).catch(() => info);
+      for (const one of [info, after]) for (const role of ["USER", "SO"] as const) await this.#forget(one, role);
       return reply;
     },
   };
 
-  async #info(slot: Ulong): Promise<Structure<"tokenInfo"> | undefined> {
+  /** A PIN pad asks the person, whose tries are theirs. */
+  async #login<F extends "C_Login" | "C_LoginUser">(fn: F, args: Args<"C_Login">): Promise<Reply<F>> {
+    const send = () => this.#inner.call(fn, args as Args<F>);
+    if (args.pin === null) return send();
+    const { slotID } = await this.#session(fn, args.session);
+    const role = args.userType === CKU.CKU_SO[0] ? "SO" : "USER";
+    return this.#attempt(fn, role, slotID, args.pin, send);
+  }
+
+  /** Which token a session belongs to, and who is logged in. Asked each time: sessions may close without us. */
+  async #session(fn: FunctionName, session: Ulong): Promise<Structure<"sessionInfo">> {
     try {
-      return (await this.#inner.call("C_GetTokenInfo", { slot })).info;
+      return (await this.#inner.call("C_GetSessionInfo", { session })).info;
     } catch (error) {
-      if (error instanceof CryptokiError) return undefined;
-      throw error;
+      throw unsent(fn, "C_GetSessionInfo", error);
     }
   }
 
-  async #forget(slot: Ulong, role: Role): Promise<void> {
-    const info = await this.#info(slot);
-    if (info !== undefined) await this.#options.memory.remember(identityOf(info, this.#options.reach), role, undefined);
+  async #info(fn: FunctionName, slot: Ulong): Promise<Structure<"tokenInfo">> {
+    try {
+      return (await this.#inner.call("C_GetTokenInfo", { slot })).info;
+    } catch (error) {
+      throw unsent(fn, "C_GetTokenInfo", error);
+    }
+  }
+
+  async #forget(info: Structure<"tokenInfo">, role: Role): Promise<void> {
+    await this.#options.memory.remember(identityOf(info, this.#options.reach), role, undefined);
   }
 
   /** Sends a PIN if that costs no try that it should not. */
-  async #attempt<F extends "C_Login" | "C_SetPIN" | "C_InitToken">(
+  async #attempt<F extends WithPin>(
     fn: F,
     role: Role,
-    slot: Ulong | undefined,
-    pin: Uint8Array | null,
+    slot: Ulong,
+    pin: Uint8Array,
     send: () => Awaitable<Reply<F>>,
   ): Promise<Reply<F>> {
-    const info = slot === undefined ? undefined : await this.#info(slot);
-    // A PIN pad asks the person, whose tries are theirs; a session of another owner is refused by the module itself.
-    if (pin === null || info === undefined) return send();
-    const identity = identityOf(info, this.#options.reach);
+    const identity = identityOf(await this.#info(fn, slot), this.#options.reach);
     const { memory } = this.#options;
-    const tries = await this.#tries(info, slot!, role);
+    const attended = this.#options.attended(role);
     return this.#undisturbed(identity, async () => {
+      // As it is now that nobody else logs in.
+      const info = await this.#info(fn, slot);
+      const tries = await this.#tries(slot, info, role);
       const before = await this.#settle(identity, role, info, tries);
-      await this.#refuseIfWasteful(fn, role, identity, before, tries, pin);
-      const low = countLow(info, role);
+      const remembered = await recognise(pin, before.refused);
+      const waste = wasteful(fn, { role, identity, memory: before, remembered, tries, attended });
+      if (waste !== undefined) throw waste;
       const at = this.#now().toISOString();
-      await memory.remember(identity, role, { ...before, pending: { at, lowBefore: low } });
+      await memory.remember(identity, role, { ...before, pending: { at, attended } });
       try {
         const reply = await send();
         await memory.remember(identity, role, undefined);
         return reply;
       } catch (error) {
-        const settled = { refused: before.refused, unattended: before.unattended };
-        if (failedWith(error, "CKR_PIN_INCORRECT")) {
-          const refused = [...settled.refused, await refusal(pin, this.#now())];
-          const unattended = settled.unattended + (this.#options.attended ? 0 : 1);
-          await memory.remember(identity, role, { refused, unattended });
-        } else if (error instanceof CryptokiError && !isOutcomeUnknown(error)) {
-          await memory.remember(identity, role, isEmpty(settled) ? undefined : settled);
+        if (!(error instanceof CryptokiError)) throw error;
+        const habits = this.#habits(info);
+        const outcome = outcomeOf(error, habits);
+        if (outcome === "refused") {
+          await memory.remember(identity, role, {
+            refused: [...before.refused, await refusal(pin, this.#now())],
+            unattended: before.unattended + (attended ? 0 : 1),
+          });
+        } else if (outcome === "untried") {
+          await memory.remember(identity, role, isEmpty(before) ? undefined : before);
         }
-        throw error;
+        throw refused(error, role, identity, habits);
       }
     });
   }
@@ -169,70 +181,25 @@ class Guard {
   }
 
   /**
-   * A login whose outcome was never recorded (the process died, the reply was lost): a token that counts failures and
-   * shows one now that it did not show before has refused it; otherwise it was right, or spent no try.
+   * A login whose outcome was never recorded (the process died, the reply was lost). Where the token tells how many tries
+   * are left, that decides. One that shows failures and shows none has not refused it; of any other token it may be that it
+   * has, and that counts as a failure.
    */
   async #settle(identity: TokenIdentity, role: Role, info: Structure<"tokenInfo">, tries: Tries): Promise<RoleMemory> {
-    const memory = await this.#options.memory.recall(identity, role);
-    if (memory.pending === undefined) return memory;
-    const { pending, ...rest } = memory;
-    // Where the count is known, it is what decides.
-    const failed = tries === "unknown" && countLow(info, role) && !pending.lowBefore;
+    const { pending, ...rest } = await this.#options.memory.recall(identity, role);
+    if (pending === undefined || pending.attended || tries !== "unknown") return rest;
+    const failed = !this.#habits(info).showsFailures || countLow(info, role);
     return failed ? { ...rest, unattended: rest.unattended + 1 } : rest;
   }
 
-  #neverLocks(info: Structure<"tokenInfo">): boolean {
-    return this.#options.neverLocks?.(info) === true;
-  }
-
-  async #refuseIfWasteful(
-    fn: FunctionName,
-    role: Role,
-    identity: TokenIdentity,
-    memory: RoleMemory,
-    tries: Tries,
-    pin: Uint8Array,
-  ): Promise<void> {
-    const who = role === "SO" ? "SO PIN" : "user PIN";
-    const forget = `if the token's PIN was changed since: keywright pin forget ${identity.label || identity.model}`;
-    const remembered = await recognise(pin, memory.refused);
-    if (remembered !== undefined) {
-      throw new CryptokiError(
-        fn,
-        "CKR_PIN_INCORRECT",
-        `not sent: ${identity.label} refused this ${who} on ${remembered.at}`,
-        {
-          hints: ["correct the PIN where it comes from", forget],
-        },
-      );
-    }
-    if (tries === 0)
-      throw new CryptokiError(fn, "CKR_PIN_LOCKED", `not sent: the ${who} of ${identity.label} is locked`);
-    if (this.#options.attended || tries === "unlimited") return;
-    if (typeof tries === "number" && tries < 2) {
-      throw new CryptokiError(
-        fn,
-        "CKR_PIN_INCORRECT",
-        `not sent: it would be the last try of the ${who} of ${identity.label}`,
-        {
-          hints: ["give the right PIN yourself, at a terminal: that resets the token's count"],
-        },
-      );
-    }
-    if (tries === "unknown" && memory.unattended > 0) {
-      throw new CryptokiError(
-        fn,
-        "CKR_PIN_INCORRECT",
-        `not sent: a login as ${role} failed at ${identity.label} while nobody was there, and how many tries are left is not known`,
-        { hints: ["log in once yourself, at a terminal, with the right PIN", forget] },
-      );
-    }
+  #habits(info: Structure<"tokenInfo">): PinHabits {
+    return this.#options.habits?.(info) ?? { neverLocks: false, showsFailures: false };
   }
 
   /** A token's own count where it tells one; else its flags, which tell of the last try and of none. */
-  async #tries(info: Structure<"tokenInfo">, slot: Ulong, role: Role): Promise<Tries> {
+  async #tries(slot: Ulong, info: Structure<"tokenInfo">, role: Role): Promise<Tries> {
     const flags = Number(info.flags);
-    if (this.#neverLocks(info)) return "unlimited";
+    if (this.#habits(info).neverLocks) return "unlimited";
     if (hasFlag(flags, TOKEN_FLAGS[`CKF_${role}_PIN_LOCKED`][0])) return 0;
     if (hasFlag(flags, TOKEN_FLAGS[`CKF_${role}_PIN_FINAL_TRY`][0])) return 1;
     return (await this.#options.tries?.(slot, role)) ?? "unknown";
@@ -241,17 +208,6 @@ class Guard {
 
 function countLow(info: Structure<"tokenInfo">, role: Role): boolean {
   return hasFlag(Number(info.flags), TOKEN_FLAGS[`CKF_${role}_PIN_COUNT_LOW`][0]);
-}
-
-/** Whether the token may have taken the login although it answered with a failure. */
-function isOutcomeUnknown(error: CryptokiError): boolean {
-  return error.is(
-    "CKR_DEVICE_ERROR",
-    "CKR_DEVICE_REMOVED",
-    "CKR_FUNCTION_FAILED",
-    "CKR_GENERAL_ERROR",
-    "CKR_HOST_MEMORY",
-  );
 }
 
 function isEmpty(memory: RoleMemory): boolean {

@@ -22,7 +22,7 @@ export interface TokenIdentity {
 }
 
 /** One PIN that was refused: a salt and twelve bits of scrypt, in hexadecimal. */
-interface Refused {
+export interface Refused {
   readonly salt: string;
   readonly bits: string;
   readonly at: string;
@@ -31,8 +31,8 @@ interface Refused {
 /** What is remembered of one role at one token. */
 export interface RoleMemory {
   readonly refused: readonly Refused[];
-  /** A login that was sent and whose outcome was never recorded; and whether the token showed failures before it. */
-  readonly pending?: { readonly at: string; readonly lowBefore: boolean };
+  /** A login that was sent and whose outcome was never recorded, and whether a person typed its PIN. */
+  readonly pending?: { readonly at: string; readonly attended: boolean };
   /** Failures while nobody was there, since the last success. */
   readonly unattended: number;
 }
@@ -114,11 +114,15 @@ export class PinMemory {
     });
   }
 
+  /** The tokens of which anything is remembered. */
+  async tokens(): Promise<TokenIdentity[]> {
+    return (await this.#read()).tokens.map(({ identity }) => identity);
+  }
+
   /** Forgets everything about the tokens that match; answers how many those were. */
   async forget(matches: (identity: TokenIdentity) => boolean): Promise<number> {
-    const { tokens } = await this.#read();
-    const wanted = tokens.filter((token) => matches(token.identity));
-    for (const { identity } of wanted) {
+    const wanted = (await this.tokens()).filter(matches);
+    for (const identity of wanted) {
       await this.remember(identity, "USER", undefined);
       await this.remember(identity, "SO", undefined);
     }

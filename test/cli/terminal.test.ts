@@ -52,6 +52,33 @@ describe.skipIf(!peer("expect"))("at a terminal", () => {
     expect(seen.match(/user PIN of demo: /g)).toHaveLength(1);
   });
 
+  test("one PIN for both roles is not taken, and nothing is done with it", () => {
+    const { seen, code } = play(
+      "token init demo",
+      ["SO PIN of demo: ", "12345678\\r"],
+      ["again: ", "12345678\\r"],
+      ["user PIN of demo: ", "12345678\\r"],
+      ["again: ", "12345678\\r"],
+    );
+    expect(code).toBe(4);
+    expect(seen).toContain("the user PIN of demo is the same as its SO PIN");
+    expect(play("token list --module softtoken --store demo.db").seen).toContain("not initialised");
+  });
+
+  test("the last try is a person's who types that PIN, not a file's at a terminal", { timeout: 60_000 }, () => {
+    expect(init().code).toBe(0);
+    const withFile = (pin: string) => {
+      writeFileSync(join(folder, "some.pin"), pin, { mode: 0o600 });
+      return play("key list demo --pin file:some.pin").seen;
+    };
+    let last = "";
+    for (let i = 0; i < 12; i += 1) last = withFile(`wrong-${i}`);
+    expect(last).toContain("it would be the last try of the user PIN of demo");
+    expect(withFile("1234-user")).toContain("it would be the last try");
+    expect(play("key list demo", ["user PIN of demo: ", "1234-user\\r"]).code).toBe(0);
+    expect(withFile("1234-user")).toContain("k");
+  });
+
   test("anything but yes changes nothing", () => {
     const { seen, code } = play("apply", ['Only "yes" goes on: ', "y\\r"]);
     expect(code).toBe(5);

@@ -114,6 +114,24 @@ describe("PINs", () => {
     expect((await refusal(w)).reason).toContain("everybody on this machine can read");
   });
 
+  test("PINs that the token will not take, or one for both roles: the token is not initialised", async () => {
+    const w = world();
+    const called: string[] = [];
+    w.layer = (inner: Cryptoki): Cryptoki => ({
+      call: (fn, args) => {
+        called.push(fn);
+        return inner.call(fn, args);
+      },
+    });
+    w.write("user.pin", "12", 0o600);
+    await expect(w.applied()).rejects.toThrow("the user PIN of demo has 2 bytes, and the token takes 4 to ");
+    w.write("user.pin", "so-12345678", 0o600);
+    await expect(w.applied()).rejects.toThrow("the same as its SO PIN");
+    expect(called).not.toContain("C_InitToken");
+    w.write("user.pin", "1234-user", 0o600);
+    expect(await w.applied()).toEqual(["k done"]);
+  });
+
   test("a locked PIN: nothing is sent, and the way out is named", async () => {
     const w = world();
     await w.applied();

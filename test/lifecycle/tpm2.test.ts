@@ -1,10 +1,14 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest";
+import { tokenValue, tokenView } from "../../src/cli/views/token.ts";
 import { openProvider } from "../../src/modules/index.ts";
 import { peer } from "../support/peers.ts";
 import { type Tpm2, tpm2 } from "../support/tpm2.ts";
 import { World } from "../support/world.ts";
 import { lifecycle } from "./suite.ts";
+
+const same = (text: string) => text;
+const PLAIN = { bold: same, dim: same, red: same, green: same, yellow: same };
 
 const declared = (tpm: Tpm2, label: string) =>
   `{ module: ${tpm.path}, label: ${label}, store: ${tpm.store}, environment: { TPM2_PKCS11_TCTI: "${tpm.tcti}" } }`;
@@ -62,6 +66,41 @@ describe.skipIf(!peer("tpm2") || !peer("swtpm") || !peer("openssl"))("with a sto
         hints: ["its keys can: sign, decrypt"],
       },
     ]);
+  });
+
+  test("a wrong PIN costs one try, and both refusals say that all tokens of the TPM share them", async () => {
+    const w = world("  a: { token: demo, id: 1, type: EC:secp256r1 }\n");
+    await w.applied();
+    const sent: string[] = [];
+    w.layer = (inner) => ({
+      call(fn, args) {
+        if (fn === "C_Login") sent.push(fn);
+        return inner.call(fn, args);
+      },
+    });
+    const shared = [expect.stringContaining("all tokens of one TPM share its lock-out counter")];
+    for (const [pin, said] of [
+      ["wrong", "CKR_PIN_INCORRECT, the PIN does not match: the user PIN of token-"],
+      ["wrong", "not sent: token-"],
+      ["1234-user", "how many tries are left is not known"],
+    ] as const) {
+      w.write("user.pin", `${pin}\n`, 0o600);
+      expect((await w.plan()).steps[0]).toMatchObject({
+        action: "refuse",
+        pin: true,
+        reason: expect.stringContaining(said),
+        hints: expect.arrayContaining(shared),
+      });
+    }
+    expect(sent).toHaveLength(1);
+    w.attended = true;
+    expect(await w.steps()).toEqual(["keep a"]);
+    const { demo } = (await w.declaration()).tokens;
+    const module = await w.surroundings().open(demo!);
+    const [token] = await module.tokens();
+    const shown = tokenView.human(tokenValue(token!, demo!.module), PLAIN);
+    await module.close();
+    expect(shown).toMatch(/^PIN tries +all tokens of one TPM share/m);
   });
 
   test("a token whose user PIN was never set is given one by the next run", async () => {

@@ -4,7 +4,6 @@
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
-import { declaredModule } from "../../src/cli/surroundings.ts";
 import { Module } from "../../src/cryptoki/module.ts";
 import type { Cryptoki, Provider } from "../../src/cryptoki/port.ts";
 import type { Session } from "../../src/cryptoki/session/session.ts";
@@ -15,6 +14,7 @@ import type { Observation } from "../../src/lifecycle/observation.ts";
 import { observe } from "../../src/lifecycle/observe.ts";
 import { plan } from "../../src/lifecycle/plan/plan.ts";
 import type { Plan, Step } from "../../src/lifecycle/plan/steps.ts";
+import { declaredModule } from "../../src/modules/declared.ts";
 import { openGuarded } from "../../src/modules/guarded.ts";
 import { PinMemory } from "../../src/pins/memory.ts";
 import { readPin } from "../../src/pins/sources.ts";
@@ -86,8 +86,8 @@ export class World {
 
   #provider(token: TokenDeclaration): Provider {
     return openGuarded(
-      { ...declaredModule(token, this.folder, this.path("state")), scryptCost: 10 },
-      { memory: new PinMemory(this.path("state")), attended: this.attended },
+      { ...declaredModule(token, { folder: this.folder, state: this.path("state") }), scryptCost: 10 },
+      { memory: new PinMemory(this.path("state")), attended: () => this.attended },
       this.layer,
     );
   }

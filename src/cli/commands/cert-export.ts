@@ -21,7 +21,7 @@ export const spec = command({
 
 export async function run(input: Input<typeof spec>, io: Io): Promise<ExitCode> {
   const target = await findTarget(input.words[0], input, io);
-  await withSession(target, input, io, { login: target.pin !== undefined }, async (session) => {
+  await withSession(target, input, io, { login: target.pins.pin !== undefined }, async (session) => {
     const object = await namedObject(session, target, "cert");
     const { CKA_VALUE } = await object.get("CKA_VALUE");
     if (CKA_VALUE === undefined)

@@ -68,7 +68,7 @@ export async function run(input: Input<typeof spec>, io: Io): Promise<ExitCode> 
     return EXIT.done;
   }
   const target = await findTarget(word, input, io);
-  await withSession(target, input, io, { login: target.pin !== undefined }, async (session) => {
+  await withSession(target, input, io, { login: target.pins.pin !== undefined }, async (session) => {
     const { CKA_VALUE } = await (await namedObject(session, target, "cert")).get("CKA_VALUE");
     io.show(view, { certificates: CKA_VALUE === undefined ? [] : [describe(CKA_VALUE)] });
   });

@@ -2,11 +2,12 @@
  * `keywright pin change`
  * @module
  */
+
+import { withPins } from "../../pins/roles.ts";
 import { command, EXIT, type ExitCode, flag, type Input } from "../command.ts";
 import type { Io } from "../io.ts";
 import { NEW_PIN_OPTION, needPin, pinSource, SO_PIN_OPTION } from "../pin-options.ts";
-import { withPins } from "../pins.ts";
-import { findTarget, pinOf, TARGET_OPTIONS, withToken } from "../target.ts";
+import { findTarget, TARGET_OPTIONS, withToken } from "../target.ts";
 
 export const spec = command({
   name: "pin change",
@@ -22,9 +23,8 @@ export const spec = command({
 export async function run(input: Input<typeof spec>, io: Io): Promise<ExitCode> {
   const target = await findTarget(input.words[0], input, io);
   const role = input.so ? "SO" : "USER";
-  await withToken(target, input, io, async ({ token, pin, locked }) => {
-    const given = pinSource("--new-pin", input.newPin);
-    const next = pinOf({ ...target, pin: given, soPin: given }, role, `${token.info.label}, new`, io, true);
+  await withToken(target, input, io, async ({ token, pin, newPin, locked }) => {
+    const next = newPin(role, pinSource("--new-pin", input.newPin));
     const old = needPin(pin(role), input.so ? "--so-pin" : "--pin");
     await withPins([old, needPin(next, "--new-pin")], (before, after) =>
       locked(() => token.changePin(role, before, after)),

@@ -2,11 +2,16 @@
  * `keywright pin forget`
  * @module
  */
-import { isUri, parseUri } from "../../cryptoki/uri.ts";
+import { existsSync } from "node:fs";
+import { isUri, type Pkcs11Uri, parseUri } from "../../cryptoki/uri.ts";
+import type { TokenDeclaration } from "../../lifecycle/declaration.ts";
 import { PinMemory, type TokenIdentity } from "../../pins/memory.ts";
+import { uriOf } from "../../pins/refusals.ts";
 import { command, EXIT, type ExitCode, type Input } from "../command.ts";
+import { UnknownNameError } from "../errors.ts";
 import type { Io } from "../io.ts";
 import { chosenState, FILE_OPTION, loadDeclaration } from "../surroundings.ts";
+import { declaredPath } from "../target.ts";
 import { count } from "../words.ts";
 
 export const spec = command({
@@ -22,22 +27,53 @@ export const spec = command({
 
 export async function run(input: Input<typeof spec>, io: Io): Promise<ExitCode> {
   const [word] = input.words as [string];
-  const labels = new Set([word]);
-  const declared = isUri(word) ? undefined : await loadDeclaration(input).catch(() => undefined);
-  const label =
-    declared !== undefined && Object.hasOwn(declared.tokens, word) ? declared.tokens[word]?.label : undefined;
-  if (label !== undefined) labels.add(label);
-  const uri = isUri(word) ? parseUri(word).path : undefined;
-  const matches = (token: TokenIdentity) =>
-    uri === undefined
-      ? labels.has(token.label)
-      : (uri.token ?? token.label) === token.label &&
-        (uri.serial ?? token.serial) === token.serial &&
-        (uri.manufacturer ?? token.manufacturer) === token.manufacturer &&
-        (uri.model ?? token.model) === token.model;
-  const forgotten = await new PinMemory(chosenState(input)).forget(matches);
-  io.tell(
-    forgotten === 0 ? `nothing was remembered of ${word}` : `forgot the refused PINs of ${count(forgotten, "token")}`,
-  );
+  const memory = new PinMemory(chosenState(input));
+  const { declared, failure } = isUri(word) ? {} : await declaredToken(word, input);
+  const wanted = [
+    ...(isUri(word) ? [parseUri(word).path] : [{ token: word }]),
+    ...(declared === undefined ? [] : [declaredPath(declared)]),
+  ];
+  const forgotten = await memory.forget((token) => wanted.some((path) => matches(path, token)));
+  if (forgotten > 0) io.tell(`forgot the refused PINs of ${count(forgotten, "token")}`);
+  else if (failure !== undefined) throw failure;
+  else if (declared !== undefined && tells(declaredPath(declared))) io.tell(`nothing was remembered of ${word}`);
+  else throw unknown(word, await memory.tokens());
   return EXIT.done;
+}
+
+/** The token of a declared name. A declaration with a fault does not keep a label from being forgotten. */
+async function declaredToken(
+  word: string,
+  input: Input<typeof spec>,
+): Promise<{ declared?: TokenDeclaration; failure?: unknown }> {
+  if (input.file === undefined && !existsSync("keys.yaml")) return {};
+  try {
+    const { tokens } = await loadDeclaration(input);
+    const declared = Object.hasOwn(tokens, word) ? tokens[word] : undefined;
+    return declared === undefined ? {} : { declared };
+  } catch (failure) {
+    return { failure };
+  }
+}
+
+const NAMES = ["token", "manufacturer", "serial", "model"] as const;
+
+/** Whether a path says anything that is remembered of a token; a slot's number is not. */
+function tells(path: Pkcs11Uri["path"]): boolean {
+  return NAMES.some((name) => path[name] !== undefined);
+}
+
+function matches(path: Pkcs11Uri["path"], { label: token, manufacturer, serial, model }: TokenIdentity): boolean {
+  const own = { token, manufacturer, serial, model };
+  return tells(path) && NAMES.every((name) => path[name] === undefined || path[name] === own[name]);
+}
+
+function unknown(word: string, tokens: readonly TokenIdentity[]): UnknownNameError {
+  return new UnknownNameError(
+    `nothing is remembered of a token ${JSON.stringify(word)}`,
+    // One that is declared by its slot alone is among these, for a slot's number is not remembered.
+    tokens.length === 0
+      ? ["no token has refused a PIN"]
+      : ["refused PINs are remembered of:", ...tokens.map((token) => `  ${uriOf(token)}`)],
+  );
 }

@@ -2,11 +2,12 @@
  * `keywright pin set`
  * @module
  */
+
+import { withPins } from "../../pins/roles.ts";
 import { command, EXIT, type ExitCode, type Input } from "../command.ts";
 import { UsageError } from "../errors.ts";
 import type { Io } from "../io.ts";
 import { needPin, SO_PIN_OPTION } from "../pin-options.ts";
-import { withPins } from "../pins.ts";
 import { findTarget, TARGET_OPTIONS, withToken } from "../target.ts";
 
 export const spec = command({
@@ -26,7 +27,7 @@ export async function run(input: Input<typeof spec>, io: Io): Promise<ExitCode> 
         "to replace one that is locked or lost, as the SO: keywright pin unblock",
       ]);
     }
-    await withPins([needPin(pin("SO"), "--so-pin"), needPin(pin("USER", true), "--pin")], (so, user) =>
+    await withPins([needPin(pin("SO"), "--so-pin"), needPin(pin("USER", "first"), "--pin")], (so, user) =>
       locked(() => token.initialisePin(so, user)),
     );
     io.tell(`set the user PIN of ${token.info.label}`);

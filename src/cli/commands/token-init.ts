@@ -5,15 +5,14 @@
 import { type Module, TokenNotFoundError } from "../../cryptoki/module.ts";
 import type { Token } from "../../cryptoki/token.ts";
 import { type Family, familyOfLibrary, familyOfToken } from "../../families/families.ts";
-import { NO_SO_PIN } from "../../lifecycle/apply/initialise.ts";
+import { makeToken } from "../../lifecycle/apply/initialise.ts";
 import { withTokenLocks } from "../../lifecycle/token-locks.ts";
 import { command, EXIT, type ExitCode, flag, type Input, text } from "../command.ts";
 import { confirmDestruction, YES_OPTION } from "../confirm.ts";
-import { UsageError } from "../errors.ts";
+import { TakenError, UsageError } from "../errors.ts";
 import type { Io } from "../io.ts";
 import { SO_PIN_OPTION } from "../pin-options.ts";
-import { withPins } from "../pins.ts";
-import { findTarget, lockOptions, pinOf, TARGET_OPTIONS, type Target, withModule } from "../target.ts";
+import { findTarget, lockOptions, pinContext, pinsAt, TARGET_OPTIONS, type Target, withModule } from "../target.ts";
 import { tokenValue, tokenView } from "../views/token.ts";
 
 export const spec = command({
@@ -42,40 +41,62 @@ export async function run(input: Input<typeof spec>, io: Io): Promise<ExitCode> 
   const label = input.label ?? target.declared?.label ?? target.uri.path.token;
   if (label === undefined) throw new UsageError("token init needs a label", ["add --label LABEL"]);
   const reference = { label, ...target.reference, soRecovery: !input.noSoRecovery };
-  await withModule(reference, input, io.interactive, async (module) => {
-    const token = await chosen(module, target, input, io);
-    const onlyPin = familyOfToken(token.info, reference.module).initialise === "pin";
-    const isKnown = token.has("CKF_TOKEN_INITIALIZED");
-    const soPin = onlyPin ? NO_SO_PIN : pinOf(target, "SO", label, io, !isKnown);
-    const userPin = pinOf(target, "USER", label, io, true);
-    if (soPin === undefined || userPin === undefined) {
+  const pins = pinsAt(target, io);
+  await withModule(reference, input, pins, async (module) => {
+    const token = await chosen(module, label, target, input, io);
+    const family = familyOfToken(token.info, reference.module);
+    if (pins.pin === undefined || (pins.soPin === undefined && family.initialise !== "pin")) {
       throw new UsageError("token init needs both PINs", [
         "add --so-pin SOURCE and --pin SOURCE, or run it at a terminal",
       ]);
     }
-    await withPins([async () => soPin(), userPin], (so, user) =>
-      withTokenLocks(
-        [token.uri, JSON.stringify([reference.module, reference.store, label])],
-        lockOptions(input, io),
-        async () => {
-          if (!onlyPin) await token.initialise(label, so);
-          await token.initialisePin(so, user);
-        },
-      ),
-    );
+    const locks = [token.uri, JSON.stringify([reference.module, reference.store, label])];
+    await makeToken(token, {
+      label,
+      family,
+      pins,
+      context: pinContext(target, label, io),
+      anew: true,
+      locked: (change) =>
+        withTokenLocks(locks, lockOptions(input, io), async () => {
+          // Somebody may have made it while a person was asked.
+          await refuseTaken(module, label, token);
+          await change();
+        }),
+    });
     io.show(tokenView, tokenValue(token, target.reference.module));
   });
   return EXIT.done;
 }
 
+/** @throws TakenError when another token has the label: two of one label can be told apart by their serials alone */
+async function refuseTaken(module: Module, label: string, token?: Token): Promise<void> {
+  const others = (await module.tokens()).filter(
+    (one) => one.slot !== token?.slot && one.has("CKF_TOKEN_INITIALIZED") && one.info.label === label,
+  );
+  if (others.length === 0) return;
+  const uris = others.map(({ uri }) => uri);
+  throw new TakenError(`there is a token ${label} already`, uris, [
+    "choose another label, or name the token to empty it and begin anew, with the options that you gave:",
+    ...uris.map((uri) => `  keywright token init '${uri}'`),
+  ]);
+}
+
 /** The token that is there, after asking; or the one that was never initialised. */
-async function chosen(module: Module, target: Target, input: Input<typeof spec>, io: Io): Promise<Token> {
+async function chosen(
+  module: Module,
+  label: string,
+  target: Target,
+  input: Input<typeof spec>,
+  io: Io,
+): Promise<Token> {
   const named = Object.keys(target.uri.path).length > 0;
   const found = named ? await module.token(target.uri).catch(absent) : undefined;
   const { initialise, title } = familyOf(target, found);
   if (initialise === "no") {
     throw new UsageError(`${title} cannot be initialised here`, ["use what its maker provides; then: keywright apply"]);
   }
+  await refuseTaken(module, label, found);
   if (found?.has("CKF_TOKEN_INITIALIZED") === true) {
     if (initialise === "pin") {
       throw new UsageError(`${found.uri} is there already`, [`to begin anew, move the folder of ${title} away`]);

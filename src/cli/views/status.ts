@@ -15,6 +15,7 @@ export const statusView: View<Status> = {
     for (const key of keys) {
       if (key.uri !== undefined) lines.push(`${key.key}: ${key.uri}`);
       if (key.remark !== undefined) lines.push(remark(key, style));
+      for (const hint of key.hints ?? []) lines.push(style.dim(`  ${hint}`));
     }
     if (undeclared.length > 0) {
       lines.push("", "In the tokens and not declared (never touched):");

@@ -3,6 +3,7 @@
  * @module
  */
 import type { Token } from "../../cryptoki/token.ts";
+import { familyOfToken } from "../../families/families.ts";
 import { flagNames, TOKEN_FLAGS } from "../../spec/flags.ts";
 import { UNAVAILABLE_INFORMATION } from "../../spec/structures.ts";
 import type { View } from "../io.ts";
@@ -19,6 +20,8 @@ export interface TokenValue {
   readonly flags: readonly string[];
   readonly minPinLength: number | null;
   readonly maxPinLength: number | null;
+  /** What a wrong PIN costs besides a try; null where that is all. */
+  readonly sharedTries: string | null;
   readonly firmware: string;
   readonly module: string;
 }
@@ -36,6 +39,7 @@ export function tokenValue(token: Token, module: string): TokenValue {
     flags: flagNames(Number(info.flags), TOKEN_FLAGS),
     minPinLength: known(info.minPinLen),
     maxPinLength: known(info.maxPinLen),
+    sharedTries: familyOfToken(info, module).sharedTries ?? null,
     firmware: `${info.firmwareVersion.major}.${info.firmwareVersion.minor}`,
     module,
   };
@@ -75,6 +79,7 @@ export const tokenView: View<TokenValue> = {
       ["firmware", token.firmware],
       ["slot", token.slot],
       ["PIN length", bounds],
+      ...(token.sharedTries === null ? [] : [["PIN tries", token.sharedTries]]),
       ["flags", token.flags.join(" ")],
       ["module", token.module],
       ["uri", token.uri],
