@@ -60,6 +60,8 @@ export function exitCodeOf(error: unknown): ExitCode {
   if (!(error instanceof KeywrightError)) return EXIT.failed;
   switch (error.code) {
     case "ERR_USAGE":
+    // Those of declarations are faults of the declaration.
+    case "ERR_URI":
       return EXIT.usage;
     case "ERR_PLAN_STALE":
       return EXIT.stale;

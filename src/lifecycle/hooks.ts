@@ -8,7 +8,7 @@ import { basename, dirname, join, resolve } from "node:path";
 import { KeywrightError } from "../cryptoki/errors.ts";
 import { explainSystem, HostError, systemCode } from "../host/errors.ts";
 import { makePrivateFolder, writeAtomic } from "../host/files.ts";
-import { run } from "../host/processes.ts";
+import { type RunOptions, run } from "../host/processes.ts";
 import type { PendingHook } from "./observation.ts";
 
 /** A hook that ended with a failure. */
@@ -18,6 +18,11 @@ export class HookError extends KeywrightError {
 
 function markerPath(state: string, key: string): string {
   return join(state, "hooks", `${key}.json`);
+}
+
+/** The marker of a token's initHook; no key has a name with a colon. */
+export function ofToken(name: string): string {
+  return `token:${name}`;
 }
 
 /** The markers of these keys. @throws HostError when one cannot be read */
@@ -50,6 +55,38 @@ export async function unmarkHook(state: string, key: string): Promise<void> {
   });
 }
 
+/**
+ * Runs the hook of a token that was initialised, and notes that it has run.
+ * @throws HookError when it ends with anything but 0; the next apply runs it again
+ */
+export async function runInitHook(program: string, token: string, uri: string, at: HookPlace): Promise<void> {
+  const environment = { KEYWRIGHT_TOKEN: token, KEYWRIGHT_URI: uri };
+  const end = await runProgram(program, at.folder, { arguments: [token], environment });
+  if (end !== undefined) {
+    throw new HookError(`the initHook ${basename(program)} of ${token} ended with ${end}`, {
+      hints: ["the token is initialised; the next apply runs the hook again"],
+    });
+  }
+  await unmarkHook(at.state, ofToken(token));
+}
+
+/** Where hooks start from, and where their markers are. */
+export interface HookPlace {
+  readonly folder: string;
+  readonly state: string;
+}
+
+/** How a program ended; undefined for success. */
+async function runProgram(
+  program: string,
+  folder: string,
+  options: Omit<RunOptions, "output" | "folder">,
+): Promise<string | undefined> {
+  const { status, signal } = await run(resolve(folder, program), { ...options, output: "show", folder });
+  if (status === 0) return undefined;
+  return signal === null ? `exit code ${status}` : `signal ${signal}`;
+}
+
 /** What a hook is told; see docs/rotation.md. */
 export interface HookCall {
   readonly key: string;
@@ -66,8 +103,7 @@ export interface HookCall {
  * @throws HookError when it ends with anything but 0
  */
 export async function runHook(program: string, folder: string, call: HookCall): Promise<void> {
-  const path = resolve(folder, program);
-  const { status, signal } = await run(path, {
+  const end = await runProgram(program, folder, {
     arguments: [call.key, call.event],
     environment: {
       KEYWRIGHT_KEY: call.key,
@@ -76,12 +112,9 @@ export async function runHook(program: string, folder: string, call: HookCall): 
       KEYWRIGHT_PUBLISHED: call.publish.join("\n"),
     },
     input: call.certificate,
-    output: "show",
-    folder,
   });
-  if (status === 0) return;
-  const end = signal === null ? `exit code ${status}` : `signal ${signal}`;
-  throw new HookError(`the hook ${basename(path)} of ${call.key} (${call.event}) ended with ${end}`, {
+  if (end === undefined) return;
+  throw new HookError(`the hook ${basename(program)} of ${call.key} (${call.event}) ended with ${end}`, {
     hints:
       call.event === "old"
         ? ["it declined: the key stays as it is"]

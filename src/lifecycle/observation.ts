@@ -54,6 +54,8 @@ export interface SeenAbsent {
   readonly reason: string;
   /** Whether there is one token that can be initialised to become it. */
   readonly blank: boolean;
+  /** That one has its label and SO PIN already, and lacks the user PIN. */
+  readonly lacksPin?: true;
   /** What that one can make. */
   readonly canGenerate?: CanGenerate;
 }
@@ -100,7 +102,7 @@ export interface Observation {
   readonly imports: Readonly<Record<string, SeenImport>>;
   /** SHA-256 of the public key in each request file that is there and is one; by absolute path. */
   readonly requests: Readonly<Record<string, string>>;
-  /** By key name. */
+  /** By key name; a token's initHook by {@link ofToken}. */
   readonly pendingHooks: Readonly<Record<string, PendingHook>>;
 }
 

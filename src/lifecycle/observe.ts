@@ -17,7 +17,7 @@ import { curveFromParams, spkiFromAttributes } from "../x509/public-keys.ts";
 import { fingerprint, readCertificate, readCertificates, requestPublicKey } from "../x509/read.ts";
 import type { Access, PresentToken, Surroundings } from "./access.ts";
 import type { Declaration } from "./declaration.ts";
-import { readPendingHooks } from "./hooks.ts";
+import { ofToken, readPendingHooks } from "./hooks.ts";
 import { matchPrivateKeys } from "./match.ts";
 import type { CanGenerate, Observation, SeenFile, SeenImport, SeenObject, SeenToken } from "./observation.ts";
 import { keyTypeText } from "./values.ts";
@@ -51,7 +51,10 @@ export async function observe(
       imports[whole] = await observeImport(whole);
     }
   }
-  const pendingHooks = await readPendingHooks(surroundings.state, Object.keys(declaration.keys));
+  const pendingHooks = await readPendingHooks(surroundings.state, [
+    ...Object.keys(declaration.keys),
+    ...Object.keys(declaration.tokens).map(ofToken),
+  ]);
   return { tokens, files, imports, requests, pendingHooks };
 }
 
@@ -61,7 +64,8 @@ async function observeToken(access: Access): Promise<SeenToken> {
     if (access.state === "absent") {
       const { reason, blank } = access;
       if (blank === undefined) return { state: "absent", reason, blank: false };
-      return { state: "absent", reason, blank: true, canGenerate: await observeMechanisms(blank) };
+      const lacksPin = blank.has("CKF_TOKEN_INITIALIZED") ? { lacksPin: true as const } : {};
+      return { state: "absent", reason, blank: true, ...lacksPin, canGenerate: await observeMechanisms(blank) };
     }
     return {
       state: "present",

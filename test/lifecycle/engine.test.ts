@@ -72,6 +72,19 @@ describe("options", () => {
     expect(w.read("init.log")).toMatch(/^demo pkcs11:.*token=demo\n$/);
   });
 
+  test("an initHook that fails is run again by the next apply, before any key is made", async () => {
+    const w = world(CA, "{ module: softtoken, store: store/token.db, label: demo, initHook: ./init }");
+    w.write("init", '#!/bin/sh\necho "$1" >> init.log\nexit 3\n', 0o755);
+    expect((await w.steps()).slice(0, 3)).toEqual(["initialise demo", "initHook demo", "generate ca"]);
+    await expect(w.applied()).rejects.toThrow("the initHook init of demo ended with exit code 3");
+    expect((await w.steps()).slice(0, 2)).toEqual(["initHook demo", "generate ca"]);
+    await expect(w.applied()).rejects.toThrow("exit code 3");
+    w.write("init", '#!/bin/sh\necho "$1" >> init.log\n', 0o755);
+    expect(await w.applied()).toEqual(["ca done"]);
+    expect(w.read("init.log")).toBe("demo\ndemo\ndemo\n");
+    expect(await w.steps()).toEqual(["keep ca"]);
+  });
+
   test("every way of publishing: certificate, chain, fullchain and the key's URI as PEM", async () => {
     const what = ["certificate", "chain", "fullchain", "uri-pem"]
       .map((one) => `{ path: ${one}.pem, what: ${one} }`)

@@ -13,8 +13,9 @@ export const planView: View<Plan> = {
 
 function planText(plan: Plan, style: Style): string {
   const lines: string[] = [];
-  const tokens = plan.steps.filter((step) => step.action === "initialise");
-  for (const step of tokens) lines.push(...stepLines(step, style), "");
+  const tokens = plan.steps.filter((step) => !("key" in step));
+  for (const step of tokens) lines.push(...stepLines(step, style));
+  if (tokens.length > 0) lines.push("");
   for (const key of new Set(plan.steps.flatMap((step) => ("key" in step ? [step.key] : [])))) {
     const steps = plan.steps.filter((step) => "key" in step && step.key === key);
     if (steps.every(({ action }) => action === "keep")) continue;
@@ -64,7 +65,10 @@ function paint(step: Step, style: Style): string {
 export function describeStep(step: Step): string[] {
   switch (step.action) {
     case "initialise":
+      if (step.onlyPin === true) return [`set the user PIN of the token ${step.token}, which has none yet`];
       return [`initialise the token ${step.token} with the label ${JSON.stringify(step.label)}`];
+    case "initHook":
+      return [`run the hook ${step.hook} of the token ${step.token}  # ${step.reason}`];
     case "generate":
       return [
         `generate ${step.type} in ${step.token}  # ${step.reason}`,

@@ -10,7 +10,7 @@ import { type PlanOptions, plan } from "../plan/plan.ts";
 import { hasChanges, type Plan, refusals, type Step, samePlan } from "../plan/steps.ts";
 import { withTokenLocks } from "../token-locks.ts";
 import { execute, type KeyResult, type Progress } from "./execute.ts";
-import { initialiseToken } from "./initialise.ts";
+import { initialiseToken, runTokenHook } from "./initialise.ts";
 
 /** The world is not as it was when the plan was made. */
 export class StalePlanError extends KeywrightError {
@@ -72,13 +72,11 @@ export async function apply(
     return locked(accesses, async () => {
       const again = await look(accesses);
       if (!samePlan(again, made)) throw new StalePlanError();
-      if (!again.steps.some(isInitialise)) {
+      if (!again.steps.some(isOfToken)) {
         return done(again, await execute(again, declaration, accesses, surroundings, options.progress));
       }
-      for (const step of again.steps.filter(isInitialise)) {
-        options.progress.begin(step);
-        await initialiseToken(accesses.get(step.token)!, step.label, surroundings);
-        options.progress.end(step);
+      for (const step of again.steps.filter(isOfToken)) {
+        await makeReady(step, accesses.get(step.token)!, surroundings, options.progress);
       }
       return { plan: made, next: true as const };
     });
@@ -91,7 +89,7 @@ export async function apply(
       if (
         !sameSteps(
           rest.steps,
-          first.plan.steps.filter((step) => !isInitialise(step)),
+          first.plan.steps.filter((step) => !isOfToken(step)),
         )
       )
         throw new StalePlanError(refusals(rest).map(({ key, reason }) => `${key}: ${reason}`));
@@ -104,8 +102,28 @@ function done(made: Plan, results: KeyResult[]): Applied {
   return { plan: made, confirmed: true, results };
 }
 
-function isInitialise(step: Step): step is Extract<Step, { action: "initialise" }> {
-  return step.action === "initialise";
+type TokenStep = Extract<Step, { action: "initialise" | "initHook" }>;
+
+/** Steps that are done before any key's, and after which the tokens are opened anew. */
+function isOfToken(step: Step): step is TokenStep {
+  return step.action === "initialise" || step.action === "initHook";
+}
+
+async function makeReady(
+  step: TokenStep,
+  access: Access,
+  surroundings: Surroundings,
+  progress: Progress,
+): Promise<void> {
+  progress.begin(step);
+  try {
+    if (step.action === "initialise") await initialiseToken(access, step.label, surroundings);
+    else await runTokenHook(access, step.hook, surroundings);
+  } catch (error) {
+    progress.end(step, error as Error);
+    throw error;
+  }
+  progress.end(step);
 }
 
 function sameSteps(a: readonly Step[], b: readonly Step[]): boolean {

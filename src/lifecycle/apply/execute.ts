@@ -189,6 +189,7 @@ class KeyRun {
       case "hook":
         return this.#hook(step);
       case "initialise":
+      case "initHook":
       case "keep":
       case "wait":
       case "skip":

@@ -2,15 +2,14 @@
  * Making a token: label, SO PIN and user PIN.
  * @module
  */
-import { resolve } from "node:path";
 import { Pin } from "../../cryptoki/pin.ts";
 import type { Token } from "../../cryptoki/token.ts";
 import { type Family, familyOfToken } from "../../families/families.ts";
-import { run } from "../../host/processes.ts";
 import { declaredPins, type PinContext, pinFor, type TokenPins, withPins } from "../../pins/roles.ts";
 import { PinSourceError } from "../../pins/sources.ts";
 import { UNAVAILABLE_INFORMATION } from "../../spec/structures.ts";
 import { type Access, pinContext, type Surroundings } from "../access.ts";
+import { markHook, ofToken, runInitHook } from "../hooks.ts";
 import { ApplyError } from "./keys.ts";
 
 /** What a token is made with. */
@@ -77,6 +76,8 @@ export async function initialiseToken(access: Access, label: string, surrounding
     throw new ApplyError(`there is no uninitialised token to make ${label} of`);
   }
   const { blank, declared } = access;
+  // From here on the hook is to run, whatever happens in between.
+  if (declared.initHook !== undefined) await markHook(surroundings.state, ofToken(declared.name), "");
   await makeToken(blank, {
     label,
     family: familyOfToken(blank.info, declared.module),
@@ -84,13 +85,11 @@ export async function initialiseToken(access: Access, label: string, surrounding
     context: pinContext(declared, surroundings),
     anew: false,
   });
-  if (declared.initHook === undefined) return;
-  const program = resolve(surroundings.folder, declared.initHook);
-  const { status, signal } = await run(program, {
-    arguments: [declared.name],
-    environment: { KEYWRIGHT_TOKEN: declared.name, KEYWRIGHT_URI: blank.uri },
-    output: "show",
-    folder: surroundings.folder,
-  });
-  if (status !== 0) throw new ApplyError(`the hook ${program} ended with ${signal ?? `exit code ${status}`}`);
+}
+
+/** Runs the initHook of a token, whether it was made by this run or by one that did not come to its end. */
+export async function runTokenHook(access: Access, hook: string, surroundings: Surroundings): Promise<void> {
+  const token = access.state === "present" ? access.token : access.state === "absent" ? access.blank : undefined;
+  if (token === undefined) throw new ApplyError(`the token ${access.declared.name} is not there any more`);
+  await runInitHook(hook, access.declared.name, token.uri, surroundings);
 }

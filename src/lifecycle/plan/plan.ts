@@ -8,6 +8,7 @@ import { dirname, resolve } from "node:path";
 import { familyOfLibrary } from "../../families/families.ts";
 import type { CertificateFacts } from "../../x509/read.ts";
 import type { Declaration, KeyDeclaration } from "../declaration.ts";
+import { ofToken } from "../hooks.ts";
 import { finalIdentity } from "../identities.ts";
 import {
   type Observation,
@@ -35,8 +36,10 @@ export function plan(declaration: Declaration, observation: Observation, now: Da
   for (const token of Object.values(declaration.tokens)) {
     const seen = observation.tokens[token.name];
     if (seen !== undefined && initialises(token, seen)) {
-      steps.push({ action: "initialise", token: token.name, label: token.label ?? token.name });
+      const onlyPin = seen.state === "absent" && seen.lacksPin === true ? { onlyPin: true as const } : {};
+      steps.push({ action: "initialise", token: token.name, label: token.label ?? token.name, ...onlyPin });
     }
+    steps.push(...initHook(token, seen, observation));
   }
   for (const key of issuersFirst(declaration)) {
     const decided = planOne(declaration, observation, key, rotate.includes(key.name), now, outcomes);
@@ -77,6 +80,20 @@ function refuseUnwritable(
     return outcome.certificate === undefined ? stopped(steps) : { ...outcome, steps };
   }
   return outcome;
+}
+
+/** The hook of a token that this plan initialises, or whose hook has not run to its end. */
+function initHook(
+  token: Declaration["tokens"][string],
+  seen: SeenToken | undefined,
+  { pendingHooks }: Observation,
+): Step[] {
+  const { name, initHook: hook } = token;
+  if (hook === undefined || seen === undefined) return [];
+  const pending = seen.state === "present" && pendingHooks[ofToken(name)] !== undefined;
+  if (!pending && !initialises(token, seen)) return [];
+  const reason = pending ? "it has not run to its end" : "the token is new";
+  return [{ action: "initHook", token: name, hook, reason }];
 }
 
 /** A token that is absent is made where its PINs are declared and there is one to make it of. */

@@ -36,7 +36,14 @@ export interface CertificatePlan {
 }
 
 export type Step =
-  | { readonly action: "initialise"; readonly token: string; readonly label: string }
+  | {
+      readonly action: "initialise";
+      readonly token: string;
+      readonly label: string;
+      /** It has its label and SO PIN already: only the user PIN is set. */
+      readonly onlyPin?: true;
+    }
+  | { readonly action: "initHook"; readonly token: string; readonly hook: string; readonly reason: string }
   | (OfKey & { readonly action: "skip" | "wait"; readonly reason: string })
   | (OfKey & {
       readonly action: "refuse";
@@ -84,6 +91,7 @@ export type Action = Step["action"];
 /** The sign before each step, in the manner of terraform. */
 export const GLYPH: Readonly<Record<Action, string>> = {
   initialise: "+",
+  initHook: "!",
   generate: "+",
   issue: "+",
   adopt: "+",
