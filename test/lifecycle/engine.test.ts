@@ -1,7 +1,9 @@
 /** What the engine costs a token, and the options that have no place elsewhere. */
-import { chownSync, statSync } from "node:fs";
+import { chownSync, existsSync, statSync } from "node:fs";
 import { afterAll, describe, expect, onTestFinished, test } from "vitest";
+import { CryptokiError } from "../../src/cryptoki/errors.ts";
 import type { Args, Cryptoki, FunctionName } from "../../src/cryptoki/port.ts";
+import type { Step } from "../../src/lifecycle/plan/steps.ts";
 import { CKU } from "../../src/spec/objects.ts";
 import { readCertificates } from "../../src/x509/read.ts";
 import { peer } from "../support/peers.ts";
@@ -200,6 +202,53 @@ describe("options", () => {
       reason:
         "it is not as declared: CKA_MODIFIABLE: false in the token, true declared; CKA_COPYABLE: true in the token, false declared",
     });
+  });
+
+  test("from the first change under a key's identity a marker says that its hook is to run", async () => {
+    const w = world(CA.replace("publish:", "hook: ./hook, publish:"));
+    w.write("hook", "#!/bin/sh\n", 0o755);
+    const marker = () => existsSync(w.path("state/hooks/ca.json"));
+    await w.applied();
+    expect(marker()).toBe(false);
+    const seen: string[] = [];
+    const progress = {
+      begin: (step: Step) => seen.push(`${step.action} ${marker()}`),
+      end: (step: Step) => seen.push(`${step.action} done ${marker()}`),
+    };
+    await w.applied({ rotate: ["ca"], progress });
+    expect(seen).toEqual([
+      "ask false",
+      "ask done false",
+      "generate false",
+      "generate done false",
+      "issue false",
+      "issue done true",
+      ...["promote", "archive", "publish"].flatMap((action) => [`${action} true`, `${action} done true`]),
+      "hook true",
+      "hook done false",
+    ]);
+  });
+
+  test.each([
+    ["is there still", false, /^k failed: C_DestroyObject: CKR_OBJECT_HANDLE_INVALID/],
+    ["is gone", true, /^k done$/],
+  ])("an object to retire whose handle is not valid any more: it %s", async (_what, destroys, result) => {
+    const declared =
+      "  k: { token: demo, id: 1, type: EC:P-256, retireOld: destroy, certificate: { subject: CN=k } }\n";
+    const w = world(declared);
+    await w.applied();
+    await w.applied({ rotate: ["k"] });
+    expect(await w.steps()).toEqual(["retire k"]);
+    w.layer = (inner) => ({
+      call: async (fn, args) => {
+        if (fn !== "C_DestroyObject") return inner.call(fn, args);
+        if (destroys) await inner.call(fn, args);
+        throw new CryptokiError(fn, "CKR_OBJECT_HANDLE_INVALID");
+      },
+    });
+    expect(await w.applied()).toEqual([expect.stringMatching(result)]);
+    w.layer = undefined;
+    expect(await w.steps()).toEqual([destroys ? "keep k" : "retire k"]);
   });
 
   test("two declared names that lead to one token are refused, by the declaration or when it is seen", async () => {
