@@ -15,6 +15,7 @@
  * @module
  */
 import { join } from "node:path";
+import { FLAG, isPlain, kind, members, oneOf, optional, requireArguments, TEXT, whole } from "./cryptoki/arguments.ts";
 import { Module } from "./cryptoki/module.ts";
 import { stateFolder } from "./host/folders.ts";
 import { openGuarded } from "./modules/guarded.ts";
@@ -28,18 +29,39 @@ export interface OpenModuleOptions extends Omit<ModuleReference, "module"> {
   readonly attended?: boolean;
 }
 
+const OPEN_OPTIONS = members({
+  state: optional(TEXT),
+  attended: optional(FLAG),
+  environment: optional(
+    kind(
+      "an object of texts",
+      (value) => isPlain(value) && Object.values(value).every((one) => typeof one === "string"),
+    ),
+  ),
+  reserved: optional(TEXT),
+  placement: optional(oneOf("direct", "thread", "process")),
+  timeoutMs: optional(whole(1)),
+  store: optional(TEXT),
+  label: optional(TEXT),
+  scryptCost: optional(whole(10, 20)),
+  soRecovery: optional(FLAG),
+});
+
 /**
  * Opens a PKCS#11 module, with the PIN guard under every login.
  * @param module `softtoken`, or the path or file name of a library
+ * @throws ArgumentError for an option that there is not
  * @throws KeywrightError when there is no such module or it cannot be initialised
  */
-export function openModule(module: string, options: OpenModuleOptions = {}): Promise<Module> {
+export async function openModule(module: string, options: OpenModuleOptions = {}): Promise<Module> {
+  requireArguments("openModule", { module: [module, TEXT], options: [options, OPEN_OPTIONS] });
   const { state = stateFolder(), attended = false, ...rest } = options;
   const own = module === "softtoken" ? { store: join(state, "softtoken.db") } : {};
   const reference = { ...own, ...rest, module };
   return Module.open(openGuarded(reference, { memory: new PinMemory(state), attended }));
 }
 
+export { ArgumentError } from "./cryptoki/arguments.ts";
 export { AttributeError, type Attributes } from "./cryptoki/attributes.ts";
 export { CryptokiError, failedWith, KeywrightError } from "./cryptoki/errors.ts";
 export {

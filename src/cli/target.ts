@@ -188,7 +188,8 @@ export async function withToken<T>(
   const attended = io.interactive && asks(target.pin) && asks(target.soPin);
   return withModule(target.reference, input, attended, async (module) => {
     const { object: _object, id: _id, type: _type, ...token } = target.uri.path;
-    const found = await module.token({ path: token, query: {} });
+    const found =
+      Object.keys(token).length === 0 ? await module.onlyToken() : await module.token({ path: token, query: {} });
     return use({
       module,
       token: found,

@@ -5,13 +5,24 @@
 import { randomBytes } from "node:crypto";
 import { bytesToBigint } from "../codec/bytes.ts";
 import { derBitString, derConstructed, derInteger, derSequence, integerBytes } from "../codec/der.ts";
+import {
+  BYTES,
+  DATE,
+  isPlain,
+  kind,
+  listOf,
+  members,
+  optional,
+  requireArguments,
+  TEXT,
+} from "../cryptoki/arguments.ts";
 import { X509Error } from "./errors.ts";
 import { encodeExtensions } from "./extension-list.ts";
 import { buildExtensions } from "./extensions.ts";
-import { encodeName, type Name } from "./names.ts";
+import { encodeName, NAME, type Name } from "./names.ts";
 import { requireSpki } from "./public-keys.ts";
 import type { CertificateFacts } from "./read.ts";
-import type { Signer } from "./signers.ts";
+import { SIGNER, type Signer } from "./signers.ts";
 import { encodeTime } from "./times.ts";
 
 /** X.509 version 3 is number 2. */
@@ -32,8 +43,19 @@ export interface CertificateContents {
   readonly extensions: readonly string[];
 }
 
+const CONTENTS = members({
+  subject: NAME,
+  spki: BYTES,
+  issuer: optional(kind("a certificate that was read (readCertificate)", isPlain)),
+  notBefore: DATE,
+  notAfter: DATE,
+  serial: optional(BYTES),
+  extensions: listOf("texts", TEXT),
+});
+
 /** Makes a certificate. @returns DER @throws X509Error for a serial number, date or extension that cannot be */
 export async function makeCertificate(contents: CertificateContents, signer: Signer): Promise<Uint8Array> {
+  requireArguments("makeCertificate", { contents: [contents, CONTENTS], signer: [signer, SIGNER] });
   const { subject, spki, issuer } = contents;
   const context = {
     subject,

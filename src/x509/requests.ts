@@ -18,13 +18,14 @@ import {
   TAG,
 } from "../codec/der.ts";
 import { decodePem, encodePem } from "../codec/pem.ts";
+import { BYTES, listOf, requireArguments, TEXT } from "../cryptoki/arguments.ts";
 import { DIGESTS } from "../cryptoki/mechanisms.ts";
 import { X509Error } from "./errors.ts";
 import { decodeExtensions, type Extension, encodeExtensions } from "./extension-list.ts";
 import { buildExtensions } from "./extensions.ts";
-import { decodeName, encodeName, type Name } from "./names.ts";
+import { decodeName, encodeName, NAME, type Name } from "./names.ts";
 import { publicKeyObject, requireSpki } from "./public-keys.ts";
-import { digestOfSignature, type Signer } from "./signers.ts";
+import { digestOfSignature, SIGNER, type Signer } from "./signers.ts";
 
 /** extensionRequest (RFC 2985 5.4.2). */
 const EXTENSION_REQUEST = "1.2.840.113549.1.9.14";
@@ -39,6 +40,12 @@ export async function makeRequest(
   extensions: readonly string[],
   signer: Signer,
 ): Promise<Uint8Array> {
+  requireArguments("makeRequest", {
+    subject: [subject, NAME],
+    spki: [spki, BYTES],
+    extensions: [extensions, listOf("texts", TEXT)],
+    signer: [signer, SIGNER],
+  });
   requireSpki(spki);
   const requested = buildExtensions(extensions, { subject, spki }, true);
   const attributes =
