@@ -61,62 +61,9 @@ export async function openModule(module: string, options: OpenModuleOptions = {}
   return Module.open(openGuarded(reference, { memory: new PinMemory(state), attended }));
 }
 
-export { ArgumentError } from "./cryptoki/arguments.ts";
-export { AttributeError, type Attributes } from "./cryptoki/attributes.ts";
-export { CryptokiError, failedWith, KeywrightError } from "./cryptoki/errors.ts";
-export {
-  aesGcm,
-  DIGESTS,
-  type DigestName,
-  digestByName,
-  ecdsa,
-  eddsa,
-  MechanismError,
-  mechanism,
-  rsaOaep,
-  rsaPkcs1,
-  rsaPss,
-} from "./cryptoki/mechanisms.ts";
-export { Module, type TokenMatch, TokenNotFoundError } from "./cryptoki/module.ts";
-export { Pin, PinMissingError, type PinSupply } from "./cryptoki/pin.ts";
-export type {
-  Args,
-  Attribute,
-  Awaitable,
-  Cryptoki,
-  FunctionName,
-  Handlers,
-  Mechanism,
-  Parameter,
-  Provider,
-  Reply,
-  Structure,
-  Ulong,
-} from "./cryptoki/port.ts";
-export type { KeyPair } from "./cryptoki/session/keys.ts";
-export { type AttributesRead, ObjectNotFoundError, TokenObject } from "./cryptoki/session/objects.ts";
-export type { Session } from "./cryptoki/session/session.ts";
-export type { Data } from "./cryptoki/session/signing.ts";
-export type { Role, SessionOptions, Token } from "./cryptoki/token.ts";
-export { formatUri, isUri, type Pkcs11Uri, parseUri, sameUri, UriError } from "./cryptoki/uri.ts";
-export { HostError } from "./host/errors.ts";
-export { type Access, type Surroundings, withTokens } from "./lifecycle/access.ts";
-export { type Applied, type ApplyOptions, apply, StalePlanError } from "./lifecycle/apply/apply.ts";
-export type { KeyResult, Progress } from "./lifecycle/apply/execute.ts";
-export { type Declaration, DeclarationError, declarationSchema, readDeclaration } from "./lifecycle/declaration.ts";
-export type { Observation } from "./lifecycle/observation.ts";
-export { observe } from "./lifecycle/observe.ts";
-export { type PlanOptions, plan } from "./lifecycle/plan/plan.ts";
-export { hasChanges, type Plan, refusals, type Step } from "./lifecycle/plan/steps.ts";
-export { type Status, statusOf } from "./lifecycle/status.ts";
+export * from "./doors/cryptoki.ts";
+export * from "./doors/lifecycle.ts";
+export * from "./doors/softtoken.ts";
+export * from "./doors/uri.ts";
+export * from "./doors/x509.ts";
 export type { Placement } from "./modules/index.ts";
-export { asksPerson, type PinSource, PinSourceError, readPin } from "./pins/sources.ts";
-export { type SoftTokenOptions, softToken } from "./softtoken/index.ts";
-export { type CertificateContents, makeCertificate } from "./x509/certificates.ts";
-export { X509Error } from "./x509/errors.ts";
-export { formatName, type Name, parseName } from "./x509/names.ts";
-export { publicKeyJwk, publicKeyOf, publicKeyPem, publicKeySsh } from "./x509/public-keys.ts";
-export { type CertificateFacts, certificatePem, readCertificate, readCertificates } from "./x509/read.ts";
-export { makeRequest, readRequest, requestPem } from "./x509/requests.ts";
-export { type Signer, type SignerOptions, signerFor } from "./x509/signers.ts";
-export { uriPem } from "./x509/uri-pem.ts";
