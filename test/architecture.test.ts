@@ -22,6 +22,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   families: ["spec", "cryptoki"],
   modules: ["spec", "codec", "host", "cryptoki", "pins", "native/module", "softtoken", "layers", "families"],
   lifecycle: ["spec", "cryptoki", "pins", "x509", "families", "host"],
+  doors: ["*"],
   cli: ["*"],
   "index.ts": ["*"],
 };

@@ -12,9 +12,7 @@ const size = process.argv[2] === "large" ? "large" : "usual";
 const PROGRAMS = ["cc", "softhsm2-util", "pkcs11-tool", "openssl", "jq", "flock"];
 const missing = PROGRAMS.filter((name) => spawnSync("sh", ["-c", `command -v ${name}`]).status !== 0);
 if (missing.length > 0) {
-  console.error(
-    `missing: ${missing.join(", ")}; npm run peers installs the peers, jq and flock (util-linux) are Debian's`,
-  );
+  console.error(`missing: ${missing.join(", ")}; npm run peers installs all but the C compiler`);
   process.exit(1);
 }
 

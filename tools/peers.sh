@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
-# Installs the peers that the tests run against, from Debian's packages: apt-get, as root.
+# Installs the peers that the tests run against, and what the benchmarks run (jq, flock of util-linux), from Debian's packages: apt-get, as root.
 set -euo pipefail
 packages=(
   softhsm2 opensc openssl
   swtpm swtpm-tools libtpm2-pkcs11-1 libtss2-tcti-swtpm0
-  libnss3 libnss3-tools libnss3-dev libp11-kit-dev
+  libnss3 libnss3-tools libnss3-dev libp11-kit-dev p11-kit-modules
   openssh-client expect
+  jq util-linux
 )
 export DEBIAN_FRONTEND=noninteractive
 apt-get update -qq

@@ -4,7 +4,6 @@
  * Results go to standard output, everything else to standard error. Messages are in lower case without a full stop.
  * @module
  */
-import { createInterface } from "node:readline/promises";
 import { setTimeout as sleep } from "node:timers/promises";
 import { readHidden } from "./terminal.ts";
 import { visible, visibleLines } from "./words.ts";
@@ -84,6 +83,8 @@ export class Io {
 
   /** Asks for `yes`; anything else is no. */
   async confirm(question: string): Promise<boolean> {
+    // Imported here: it costs every command 2 ms, and few ask.
+    const { createInterface } = await import("node:readline/promises");
     const reader = createInterface({ input: process.stdin, output: process.stderr });
     try {
       return (await reader.question(`${visibleLines(question)} Only "yes" goes on: `)).trim() === "yes";

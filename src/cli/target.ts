@@ -177,7 +177,8 @@ export async function withToken<T>(
   const pins = pinsAt(target, io);
   return withModule(target.reference, input, pins, async (module) => {
     const { object: _object, id: _id, type: _type, ...token } = target.uri.path;
-    const found = await module.token({ path: token, query: {} });
+    const found =
+      Object.keys(token).length === 0 ? await module.onlyToken() : await module.token({ path: token, query: {} });
     const context = pinContext(target, found.info.label, io);
     return use({
       module,

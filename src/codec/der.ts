@@ -1,8 +1,6 @@
 /**
- * DER (ITU-T X.690 2021), as far as keys, signatures and token attributes need it: strict in, one phrase per refusal.
- *
- * Whole certificates are built with a library (see x509/); this is for the few small structures that PKCS#11 itself
- * speaks: EC points and parameters, ECDSA signatures, SubjectPublicKeyInfo.
+ * DER (ITU-T X.690 2021), as far as keys, signatures, token attributes, certificates and requests need it: strict in,
+ * one phrase per refusal.
  * @module
  */
 import { bigintToBytes, bytesToBigint, concat, Reader } from "./bytes.ts";
@@ -89,10 +87,20 @@ export function decodeDer<T>(bytes: Uint8Array, tag: number, name: string, read:
   return result;
 }
 
+/** The only two BOOLEANs of DER (11.1). */
+export function derBoolean(value: boolean): Uint8Array {
+  return der(TAG.boolean, Uint8Array.of(value ? 0xff : 0));
+}
+
 /** INTEGER, not negative. */
 export function derInteger(value: bigint): Uint8Array {
+  return der(TAG.integer, integerBytes(value));
+}
+
+/** The contents of an INTEGER, for those that carry another tag. */
+export function integerBytes(value: bigint): Uint8Array {
   const bytes = bigintToBytes(value);
-  return der(TAG.integer, bytes[0]! >= 0x80 ? concat(Uint8Array.of(0), bytes) : bytes);
+  return bytes[0]! >= 0x80 ? concat(Uint8Array.of(0), bytes) : bytes;
 }
 
 export function readInteger(r: Reader, name = "integer"): bigint {
@@ -106,11 +114,21 @@ export function readInteger(r: Reader, name = "integer"): bigint {
   return bytesToBigint(bytes);
 }
 
+/** Whether a text is an object identifier in dotted form (X.660: the second arc ends at 39 below 0 and 1). */
+export function isOid(text: string): boolean {
+  return /^(?:[01]\.(?:[1-3]?\d)|2\.(?:0|[1-9]\d*))(?:\.(?:0|[1-9]\d*))*$/.test(text);
+}
+
 /** OBJECT IDENTIFIER, from dotted form. */
 export function derOid(oid: string): Uint8Array {
+  return der(TAG.oid, oidBytes(oid));
+}
+
+/** The contents of an OBJECT IDENTIFIER. */
+export function oidBytes(oid: string): Uint8Array {
   const [first, second, ...rest] = oid.split(".").map(BigInt);
   const arcs = [first! * 40n + second!, ...rest];
-  return der(TAG.oid, ...arcs.map(encodeArc));
+  return concat(...arcs.map(encodeArc));
 }
 
 function encodeArc(arc: bigint): Uint8Array {
@@ -142,6 +160,15 @@ export function derBitString(bytes: Uint8Array): Uint8Array {
   return der(TAG.bitString, Uint8Array.of(0), bytes);
 }
 
+/** BIT STRING with named bits, from bit 0: trailing zeroes are left out (11.2.2). */
+export function derNamedBits(bits: readonly number[]): Uint8Array {
+  if (bits.length === 0) return der(TAG.bitString, Uint8Array.of(0));
+  const last = Math.max(...bits);
+  const bytes = new Uint8Array((last >> 3) + 1);
+  for (const bit of bits) bytes[bit >> 3]! |= 0x80 >> (bit & 7);
+  return der(TAG.bitString, Uint8Array.of(7 - (last & 7)), bytes);
+}
+
 export function readBitString(r: Reader, name = "bit string"): Uint8Array {
   const { value } = expectTlv(r, TAG.bitString, name);
   if (value.u8() !== 0) value.fail("bit string is not of whole bytes", value.offset - 1);
@@ -161,6 +188,16 @@ export function readOctetString(r: Reader, name = "octet string"): Uint8Array {
 /** SEQUENCE of what was encoded already. */
 export function derSequence(...items: readonly Uint8Array[]): Uint8Array {
   return der(TAG.sequence, ...items);
+}
+
+/** A value under a context-specific tag that takes the place of its own (IMPLICIT), with bare contents. */
+export function derPrimitive(tag: number, contents: Uint8Array): Uint8Array {
+  return der(0x80 | tag, contents);
+}
+
+/** Values under a context-specific tag: EXPLICIT around one, or IMPLICIT in place of SEQUENCE or SET. */
+export function derConstructed(tag: number, ...items: readonly Uint8Array[]): Uint8Array {
+  return der(0xa0 | tag, ...items);
 }
 
 export const derNull: Uint8Array = der(TAG.null);

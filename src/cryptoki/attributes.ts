@@ -17,6 +17,7 @@ import {
   objectClassName,
   profileName,
 } from "../spec/objects.ts";
+import { BYTES, described, FLAG, isPlain, type Kind, kind, listOf, TEXT, whole } from "./arguments.ts";
 import { KeywrightError } from "./errors.ts";
 import type { Attribute, AttributeValue, Ulong } from "./port.ts";
 
@@ -67,9 +68,9 @@ function isNamedKind(kind: ValueKind): kind is NamedKind {
 
 function code(kind: NamedKind, value: string | Ulong): Ulong {
   if (typeof value !== "string") return value;
-  const row = (NAME_TABLES[kind].table as Record<string, readonly [number, ...unknown[]]>)[value];
-  if (row === undefined) throw new AttributeError(`${value} is not a known ${kind}`);
-  return row[0];
+  const table = NAME_TABLES[kind].table as Record<string, readonly [number, ...unknown[]]>;
+  if (!Object.hasOwn(table, value)) throw new AttributeError(`${value} is not a known ${kind}`);
+  return table[value]![0];
 }
 
 function nameOrCode(kind: NamedKind, value: Ulong): string | Ulong {
@@ -83,14 +84,49 @@ function nameOrCode(kind: NamedKind, value: Ulong): string | Ulong {
  * @throws AttributeError for an unknown attribute or value name
  */
 export function toTemplate(attributes: Attributes): Attribute[] {
+  if (!isPlain(attributes)) {
+    throw new AttributeError(`attributes are an object like { CKA_LABEL: "www" }; this is ${described(attributes)}`);
+  }
   return Object.entries(attributes)
     .filter(([, value]) => value !== undefined)
     .map(([name, value]) => {
-      const row = CKA[name as AttributeName];
-      if (row === undefined) throw new AttributeError(`${name} is not a known attribute`);
-      return { type: row[0], value: toPort(row[1], value) };
+      const [type, kind] = attributeRow(name);
+      const fault = VALUES[kind](value);
+      if (fault !== undefined) throw new AttributeError(`${name} ${fault}`);
+      return { type, value: toPort(kind, value) };
     });
 }
+
+/** An attribute's code and kind. @throws AttributeError for a name that the table does not have */
+export function attributeRow(name: string): readonly [code: number, kind: ValueKind] {
+  if (!Object.hasOwn(CKA, name)) throw new AttributeError(`${name} is not a known attribute`);
+  const [code, valueKind] = CKA[name as AttributeName];
+  return [code, valueKind];
+}
+
+const NAMED: Kind = (value) =>
+  typeof value === "string" ? undefined : whole(0)(value) && `is ${described(value)}, not a name or a number`;
+
+/** What people may write for each kind; see {@link NamedValue}. */
+const VALUES: Readonly<Record<ValueKind, Kind>> = {
+  bool: FLAG,
+  ulong: whole(0),
+  class: NAMED,
+  keyType: NAMED,
+  certificateType: NAMED,
+  mechanism: NAMED,
+  hardwareFeature: NAMED,
+  profile: NAMED,
+  text: TEXT,
+  date: TEXT,
+  bytes: BYTES,
+  bigint: BYTES,
+  der: BYTES,
+  version: BYTES,
+  template: kind("an object of attributes", isPlain),
+  mechanisms: listOf("mechanisms", NAMED),
+  ulongs: listOf("numbers", whole(0)),
+};
 
 function toPort(kind: ValueKind, value: unknown): AttributeValue {
   if (isNamedKind(kind)) return code(kind, value as string | Ulong);

@@ -4,6 +4,7 @@
  */
 import { CKM, type MechanismName } from "../spec/mechanisms.ts";
 import { CKG_MGF, CKZ } from "../spec/objects.ts";
+import { BYTES, described, FLAG, members, optional, requireArguments, TEXT, whole } from "./arguments.ts";
 import { KeywrightError } from "./errors.ts";
 import type { Mechanism, ParameterValue } from "./port.ts";
 
@@ -28,8 +29,11 @@ export class MechanismError extends KeywrightError {
   override readonly code = "ERR_MECHANISM";
 }
 
-/** A mechanism by name or code, with its parameter. */
+/** A mechanism by name or code, with its parameter. @throws MechanismError for a name that the table does not have */
 export function mechanism(name: MechanismName | number, parameter?: ParameterValue): Mechanism {
+  requireArguments("mechanism", { name: [name, typeof name === "string" ? TEXT : whole(0)] });
+  if (typeof name === "string" && !Object.hasOwn(CKM, name))
+    throw new MechanismError(`${name} is not a known mechanism`);
   const type = typeof name === "number" ? name : CKM[name][0];
   return parameter === undefined ? { type } : { type, parameter };
 }
@@ -46,14 +50,29 @@ export function digestByName(name: string): DigestName {
   return found;
 }
 
+/** What PKCS#11 calls a digest. @throws MechanismError for one that is not known by exactly this name */
+function digestRow(fn: string, digest: DigestName): (typeof DIGESTS)[DigestName] {
+  if (Object.hasOwn(DIGESTS, digest)) return DIGESTS[digest];
+  throw new MechanismError(
+    `${fn}: ${typeof digest === "string" ? JSON.stringify(digest) : described(digest)} is no digest`,
+    {
+      hints: [`digests: ${Object.keys(DIGESTS).join(", ")}`],
+    },
+  );
+}
+
 /** ECDSA over a digest that the token computes, or over one computed before (no digest named). */
 export function ecdsa(digest?: DigestName): Mechanism {
-  return mechanism(digest === undefined ? "CKM_ECDSA" : (`CKM_ECDSA_${DIGESTS[digest].part}` as MechanismName));
+  return mechanism(
+    digest === undefined ? "CKM_ECDSA" : (`CKM_ECDSA_${digestRow("ecdsa", digest).part}` as MechanismName),
+  );
 }
 
 /** RSASSA-PKCS1-v1_5; without a digest the data is a DigestInfo. */
 export function rsaPkcs1(digest?: DigestName): Mechanism {
-  return mechanism(digest === undefined ? "CKM_RSA_PKCS" : (`CKM_${DIGESTS[digest].part}_RSA_PKCS` as MechanismName));
+  return mechanism(
+    digest === undefined ? "CKM_RSA_PKCS" : (`CKM_${digestRow("rsaPkcs1", digest).part}_RSA_PKCS` as MechanismName),
+  );
 }
 
 /**
@@ -61,7 +80,10 @@ export function rsaPkcs1(digest?: DigestName): Mechanism {
  * @param options `saltLength` in bytes, the digest's size by default; `prehashed` when the data is the digest already
  */
 export function rsaPss(digest: DigestName, options: { saltLength?: number; prehashed?: boolean } = {}): Mechanism {
-  const d = DIGESTS[digest];
+  const d = digestRow("rsaPss", digest);
+  requireArguments("rsaPss", {
+    options: [options, members({ saltLength: optional(whole(0)), prehashed: optional(FLAG) })],
+  });
   const name = options.prehashed === true ? "CKM_RSA_PKCS_PSS" : (`CKM_${d.part}_RSA_PKCS_PSS` as MechanismName);
   return mechanism(name, {
     hashAlg: CKM[d.mechanism][0],
@@ -72,7 +94,8 @@ export function rsaPss(digest: DigestName, options: { saltLength?: number; preha
 
 /** RSAES-OAEP. @param label the encoding parameter, empty by default */
 export function rsaOaep(digest: DigestName, label: Uint8Array = new Uint8Array()): Mechanism {
-  const d = DIGESTS[digest];
+  const d = digestRow("rsaOaep", digest);
+  requireArguments("rsaOaep", { label: [label, BYTES] });
   return mechanism("CKM_RSA_PKCS_OAEP", {
     hashAlg: CKM[d.mechanism][0],
     mgf: CKG_MGF[d.mgf][0],
@@ -88,5 +111,6 @@ export function eddsa(): Mechanism {
 
 /** AES-GCM. @param tagBits the tag's length in bits, 128 by default */
 export function aesGcm(iv: Uint8Array, aad: Uint8Array = new Uint8Array(), tagBits = 128): Mechanism {
+  requireArguments("aesGcm", { iv: [iv, BYTES], aad: [aad, BYTES], tagBits: [tagBits, whole(0, 128)] });
   return mechanism("CKM_AES_GCM", { iv, ivBits: iv.length * 8, aad, tagBits });
 }

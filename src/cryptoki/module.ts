@@ -3,10 +3,11 @@
  * @module
  */
 import type { FunctionName } from "../spec/functions.ts";
+import { isPlain, kind, members, optional, requireArguments, TEXT, whole } from "./arguments.ts";
 import { CryptokiError, failedWith, KeywrightError } from "./errors.ts";
 import type { Args, Awaitable, Cryptoki, Mechanism, Provider, Reply, Structure, Ulong } from "./port.ts";
 import { Token } from "./token.ts";
-import { formatUri, matchesToken, type Pkcs11Uri, tokenUri } from "./uri.ts";
+import { formatUri, matchesToken, type Pkcs11Uri } from "./uri.ts";
 
 /** Which token is meant. Every field that is given must match; text is compared exactly. */
 export interface TokenMatch {
@@ -23,14 +24,17 @@ export class TokenNotFoundError extends KeywrightError {
   /** The URIs of the tokens that match; empty when none does. */
   readonly candidates: readonly string[];
 
-  constructor(wanted: string, candidates: readonly string[], others: readonly string[]) {
-    super(candidates.length === 0 ? `no token is ${wanted}` : `${candidates.length} tokens are ${wanted}`, {
+  /** @param others the URIs of the tokens that there are, where none matches */
+  constructor(fault: string, candidates: readonly string[], others: readonly string[]) {
+    const list = candidates.length > 0 ? candidates : others;
+    super(fault, {
       hints:
-        candidates.length > 0
-          ? ["add a serial to tell them apart:", ...candidates.map((uri) => `  ${uri}`)]
-          : others.length > 0
-            ? ["the module has these tokens:", ...others.map((uri) => `  ${uri}`)]
-            : ["the module shows no token: is it inserted, is its service running, is its environment set?"],
+        list.length === 0
+          ? ["the module shows no token: is it inserted, is its service running, is its environment set?"]
+          : [
+              candidates.length > 0 ? "say which, by label or serial:" : "the module has these tokens:",
+              ...list.map((uri) => `  ${uri}`),
+            ],
     });
     this.candidates = candidates;
   }
@@ -107,28 +111,39 @@ export class Module {
   }
 
   /**
-   * The one token that matches; never "the first". Where nothing is asked for, tokens that were never initialised do not
-   * count: many modules always show one.
-   * @throws TokenNotFoundError when none or several match, listing them
+   * The one token that matches; never "the first".
+   * @throws TokenNotFoundError when none or several match, or nothing is said of the token, listing them
+   * @throws ArgumentError for a field that there is not
    */
   async token(wanted: TokenMatch | Pkcs11Uri): Promise<Token> {
+    requireArguments("module.token", { wanted: [wanted, isPlain(wanted) && "path" in wanted ? URI : TOKEN_MATCH] });
     const match = "path" in wanted ? wanted : asUri(wanted);
     const tokens = await this.tokens();
     const info =
       "library-manufacturer" in match.path || "library-version" in match.path || "library-description" in match.path
         ? await this.info()
         : undefined;
-    const isNamed = Object.keys(tokenPart(match)).length > 0;
-    const candidates = tokens.filter(
-      (token) =>
-        matchesToken(match, { slot: token.slot, token: token.info, info }) &&
-        (isNamed || token.has("CKF_TOKEN_INITIALIZED")),
-    );
-    if (candidates.length !== 1) {
-      const uris = (list: Token[]) => list.map((token) => formatUri(tokenUri(token.info)));
-      throw new TokenNotFoundError(formatUri({ path: tokenPart(match), query: {} }), uris(candidates), uris(tokens));
+    const part = tokenPart(match);
+    if (Object.keys(part).length === 0) {
+      throw new TokenNotFoundError("module.token: nothing says which token is meant", uris(tokens), []);
     }
-    return candidates[0]!;
+    const found = tokens.filter((token) => matchesToken(match, { slot: token.slot, token: token.info, info }));
+    if (found.length === 1) return found[0]!;
+    const wantedText = formatUri({ path: part, query: {} });
+    const fault = found.length === 0 ? `no token is ${wantedText}` : `${found.length} tokens are ${wantedText}`;
+    throw new TokenNotFoundError(fault, uris(found), uris(tokens));
+  }
+
+  /**
+   * The only token that the module has. Tokens that were never initialised do not count: many modules always show one.
+   * @throws TokenNotFoundError when there is none or more than one, listing them
+   */
+  async onlyToken(): Promise<Token> {
+    const tokens = await this.tokens();
+    const found = tokens.filter((token) => token.has("CKF_TOKEN_INITIALIZED"));
+    if (found.length === 1) return found[0]!;
+    const fault = found.length === 0 ? "the module has no initialised token" : `the module has ${found.length} tokens`;
+    throw new TokenNotFoundError(fault, uris(found), uris(tokens));
   }
 
   /** The mechanisms of a slot's token, with CK_MECHANISM_INFO. */
@@ -172,6 +187,19 @@ export class Module {
   }
 }
 
+const TOKEN_MATCH = members({
+  label: optional(TEXT),
+  serial: optional(TEXT),
+  manufacturer: optional(TEXT),
+  model: optional(TEXT),
+  slot: optional(whole(0)),
+});
+const URI = members({ path: kind("an object of attributes", isPlain), query: optional(kind("an object", isPlain)) });
+
+function uris(tokens: readonly Token[]): string[] {
+  return tokens.map((token) => token.uri);
+}
+
 function asUri(match: TokenMatch): Pkcs11Uri {
   const { label, slot, ...same } = match;
   const path = { ...same, token: label, "slot-id": slot === undefined ? undefined : String(slot) };
@@ -180,5 +208,5 @@ function asUri(match: TokenMatch): Pkcs11Uri {
 
 function tokenPart(uri: Pkcs11Uri): Pkcs11Uri["path"] {
   const { object: _object, id: _id, type: _type, ...token } = uri.path;
-  return token;
+  return Object.fromEntries(Object.entries(token).filter(([, value]) => value !== undefined));
 }

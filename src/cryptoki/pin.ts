@@ -4,6 +4,7 @@
  */
 import { timingSafeEqual } from "node:crypto";
 import { inspect } from "node:util";
+import { type Kind, kind, requireArguments } from "./arguments.ts";
 import { KeywrightError } from "./errors.ts";
 import type { Awaitable } from "./port.ts";
 
@@ -22,6 +23,7 @@ export class Pin {
 
   /** @param from the PIN; bytes are copied, text is encoded as UTF-8 */
   static from(from: Uint8Array | string): Pin {
+    requireArguments("Pin.from", { pin: [from, kind("a text or bytes (Uint8Array)", isTextOrBytes)] });
     return new Pin(typeof from === "string" ? new TextEncoder().encode(from) : Uint8Array.from(from));
   }
 
@@ -67,8 +69,18 @@ export class Pin {
   }
 }
 
+function isTextOrBytes(value: unknown): boolean {
+  return typeof value === "string" || value instanceof Uint8Array;
+}
+
 /** A PIN, or where to get it when it is needed; one that comes from a function is wiped after use. */
 export type PinSupply = Pin | (() => Awaitable<Pin>);
+
+/** What PinSupply is, for callers without types. */
+export const PIN_SUPPLY: Kind = kind(
+  'a PIN like Pin.from("…") or a function that gives one',
+  (value) => value instanceof Pin || typeof value === "function",
+);
 
 /** A login is needed and there is no PIN for it. */
 export class PinMissingError extends KeywrightError {

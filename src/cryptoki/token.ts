@@ -5,9 +5,10 @@
 import { utf8 } from "../codec/bytes.ts";
 import { hasFlag, SESSION_FLAGS, TOKEN_FLAGS } from "../spec/flags.ts";
 import { CKU } from "../spec/objects.ts";
+import { FLAG, FUNCTION, members, oneOf, optional, requireArguments, TEXT } from "./arguments.ts";
 import { CryptokiError, failedWith, KeywrightError } from "./errors.ts";
 import type { Module } from "./module.ts";
-import { type PinSupply, withPin } from "./pin.ts";
+import { PIN_SUPPLY, type PinSupply, withPin } from "./pin.ts";
 import type { Awaitable, Structure, Ulong } from "./port.ts";
 import { Session } from "./session/session.ts";
 import { formatUri, tokenUri } from "./uri.ts";
@@ -23,6 +24,9 @@ export interface SessionOptions {
   /** Opens the session read-write; the SO's always is. */
   readonly write?: boolean;
 }
+
+const ROLE = oneOf("USER", "SO");
+const SESSION_OPTIONS = members({ user: optional(ROLE), pin: optional(PIN_SUPPLY), write: optional(FLAG) });
 
 /** A label that does not fit a token. */
 export class LabelError extends KeywrightError {
@@ -69,6 +73,7 @@ export class Token {
    * @throws CryptokiError from C_OpenSession or C_Login
    */
   async withSession<T>(options: SessionOptions, use: (session: Session) => Awaitable<T>): Promise<T> {
+    requireArguments("token.withSession", { options: [options, SESSION_OPTIONS], use: [use, FUNCTION] });
     const write = options.write === true || options.user === "SO";
     const flags = SESSION_FLAGS.CKF_SERIAL_SESSION[0] | (write ? SESSION_FLAGS.CKF_RW_SESSION[0] : 0);
     const { session: handle } = await this.module.call("C_OpenSession", { slot: this.slot, flags });
@@ -176,6 +181,7 @@ export class Token {
    * @param label at most 32 bytes of UTF-8
    */
   async initialise(label: string, soPin: PinSupply): Promise<void> {
+    requireArguments("token.initialise", { label: [label, TEXT], soPin: [soPin, optional(PIN_SUPPLY)] });
     const bytes = utf8(label);
     if (bytes.length > 32)
       throw new LabelError(`label ${JSON.stringify(label)} has ${bytes.length} bytes, at most 32 fit`);
@@ -185,6 +191,10 @@ export class Token {
 
   /** Sets the user PIN as the SO (5.5.8). */
   async initialisePin(soPin: PinSupply, userPin: PinSupply): Promise<void> {
+    requireArguments("token.initialisePin", {
+      soPin: [soPin, optional(PIN_SUPPLY)],
+      userPin: [userPin, optional(PIN_SUPPLY)],
+    });
     await this.withSession({ user: "SO", pin: soPin }, (session) =>
       this.#withPin(userPin, (pin) => this.module.call("C_InitPIN", { session: session.handle, pin })),
     );
@@ -193,6 +203,11 @@ export class Token {
 
   /** Changes the PIN of the user, or of the SO, who gives the old one (5.5.9). */
   async changePin(role: Role, oldPin: PinSupply, newPin: PinSupply): Promise<void> {
+    requireArguments("token.changePin", {
+      role: [role, ROLE],
+      oldPin: [oldPin, optional(PIN_SUPPLY)],
+      newPin: [newPin, optional(PIN_SUPPLY)],
+    });
     const change = (session: Session) =>
       this.#withPin(oldPin, (before) =>
         this.#withPin(newPin, (next) =>

@@ -4,18 +4,21 @@
  */
 import { toHex, utf8 } from "../codec/bytes.ts";
 import { URI_QUERY, URI_TYPES, type UriPathName, type UriType } from "../spec/uri.ts";
+import { isPlain, kind, members, requireArguments, TEXT } from "./arguments.ts";
 import { KeywrightError } from "./errors.ts";
 import type { Structure, Ulong } from "./port.ts";
 
 /**
- * A URI, decoded. `id` is bytes, every other value text. Unknown attributes are kept; of one that repeats in the query,
- * as 2.3 allows for unknown ones, the first.
+ * A URI, decoded. `id` is bytes, every other value text. Unknown attributes are kept; one that repeats in the query, as
+ * 2.3 allows for unknown ones, is the list of its values.
  */
 export interface Pkcs11Uri {
   readonly path: { readonly [N in Exclude<UriPathName, "id">]?: string | undefined } & {
     readonly id?: Uint8Array | undefined;
   } & Readonly<Record<string, string | Uint8Array | undefined>>;
-  readonly query: Readonly<Record<string, string | undefined>>;
+  readonly query: { readonly [N in (typeof URI_QUERY)[number]]?: string | undefined } & Readonly<
+    Record<string, string | readonly string[] | undefined>
+  >;
 }
 
 /** Text that is not a PKCS#11 URI. */
@@ -24,6 +27,8 @@ export class UriError extends KeywrightError {
 }
 
 const SCHEME = "pkcs11:";
+/** RFC 3986 3.1: schemes are written in either case. */
+const ANY_CASE = /^pkcs11:/i;
 // 2.3: what may stand unescaped in the path and in the query besides unreserved characters (pk11-path-res-avail …).
 // Only unreserved ones are left alone here, as other programs do, so that the same object always has the same URI.
 const UNRESERVED = /[A-Za-z0-9\-._~]/;
@@ -33,31 +38,33 @@ const UNRESERVED = /[A-Za-z0-9\-._~]/;
  * @throws UriError when it is not one: no scheme, a bad escape, an attribute twice (2.3), an unknown `type`
  */
 export function parseUri(text: string): Pkcs11Uri {
-  if (!text.startsWith(SCHEME)) throw refuse(text, "does not start with pkcs11:");
+  requireArguments("parseUri", { uri: [text, TEXT] });
+  if (!isUri(text)) throw refuse(text, "does not start with pkcs11:");
   const rest = text.slice(SCHEME.length);
   const mark = rest.indexOf("?");
   const pathText = mark < 0 ? rest : rest.slice(0, mark);
   const queryText = mark < 0 ? "" : rest.slice(mark + 1);
-  const path: Record<string, string | Uint8Array> = {};
+  const values = new Map<string, string | Uint8Array>();
   for (const [name, bytes] of attributes(text, pathText, ";")) {
-    if (Object.hasOwn(path, name)) throw refuse(text, `has ${name} twice`);
-    path[name] = name === "id" ? bytes : decodeText(text, name, bytes);
+    if (values.has(name)) throw refuse(text, `has ${name} twice`);
+    values.set(name, name === "id" ? bytes : decodeText(text, name, bytes));
   }
+  const path = Object.fromEntries(values);
   checkPath(text, path);
-  const query: Record<string, string> = {};
+  const query = new Map<string, string | string[]>();
   for (const [name, bytes] of attributes(text, queryText, "&")) {
-    if (Object.hasOwn(query, name)) {
-      if ((URI_QUERY as readonly string[]).includes(name)) throw refuse(text, `has ${name} twice`);
-      continue;
-    }
-    query[name] = decodeText(text, name, bytes);
+    const value = decodeText(text, name, bytes);
+    const before = query.get(name);
+    if (before !== undefined && (URI_QUERY as readonly string[]).includes(name))
+      throw refuse(text, `has ${name} twice`);
+    query.set(name, before === undefined ? value : [before, value].flat());
   }
-  return { path, query };
+  return { path, query: Object.fromEntries(query) as Pkcs11Uri["query"] };
 }
 
 /** Whether a text means to be a PKCS#11 URI. */
 export function isUri(text: string): boolean {
-  return text.startsWith(SCHEME);
+  return ANY_CASE.test(text);
 }
 
 /** A URI's text without the value of `pin-value`, for messages. */
@@ -118,10 +125,15 @@ function checkPath(text: string, path: Record<string, string | Uint8Array>): voi
  * stand for themselves, everything else is escaped with capitals, and every byte of `id` is (2.3: binary values).
  */
 export function formatUri(uri: Pkcs11Uri): string {
+  requireArguments("formatUri", { uri: [uri, members({ path: PART, query: PART })] });
   const path = sorted(uri.path).map(([name, value]) => `${name}=${encodeValue(value)}`);
-  const query = sorted(uri.query).map(([name, value]) => `${name}=${encodeValue(value)}`);
+  const query = sorted(uri.query).flatMap(([name, values]) =>
+    [values].flat().map((value) => `${name}=${encodeValue(value)}`),
+  );
   return `${SCHEME}${path.join(";")}${query.length === 0 ? "" : `?${query.join("&")}`}`;
 }
+
+const PART = kind("an object of attributes", isPlain);
 
 function sorted<T>(values: Readonly<Record<string, T | undefined>>): [string, T][] {
   const names = Object.keys(values).sort();
@@ -217,10 +229,12 @@ export function sameUri(a: Pkcs11Uri, b: Pkcs11Uri): boolean {
 }
 
 function canonical(uri: Pkcs11Uri): string {
-  const values = (part: Readonly<Record<string, string | Uint8Array | undefined>>) =>
-    Object.entries(part)
-      .filter(([, value]) => value !== undefined)
-      .map(([name, value]) => `${name}=${toHex(typeof value === "string" ? utf8(value) : value!)}`)
+  const values = (part: Readonly<Record<string, string | readonly string[] | Uint8Array | undefined>>) =>
+    sorted(part)
+      .flatMap(([name, value]) =>
+        value instanceof Uint8Array ? [[name, value]] : [value].flat().map((v) => [name, v]),
+      )
+      .map(([name, value]) => `${name}=${toHex(typeof value === "string" ? utf8(value) : (value as Uint8Array))}`)
       .sort();
   return JSON.stringify([values(uri.path), values(uri.query)]);
 }

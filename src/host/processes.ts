@@ -3,7 +3,6 @@
  * inherits no lock and no open file (Node opens all of them close-on-exec).
  * @module
  */
-import { spawn } from "node:child_process";
 import { scrubbedEnvironment } from "./environment.ts";
 import { explainSystem, HostError } from "./errors.ts";
 
@@ -33,7 +32,9 @@ export interface RunResult {
  * Runs a program to its end. Waits for the program itself, not for what it left running in the background.
  * @throws HostError when it cannot be started
  */
-export function run(program: string, options: RunOptions): Promise<RunResult> {
+export async function run(program: string, options: RunOptions): Promise<RunResult> {
+  // Imported here: it costs 6 ms at start, and most commands run no program.
+  const { spawn } = await import("node:child_process");
   return new Promise((resolve, reject) => {
     const child = spawn(program, [...(options.arguments ?? [])], {
       env: scrubbedEnvironment(options.environment),

@@ -6,6 +6,7 @@ import { dirname, resolve } from "node:path";
 import { parseUri } from "../cryptoki/uri.ts";
 import { familyOfLibrary } from "../families/families.ts";
 import { X509Error } from "../x509/errors.ts";
+import { checkExtensions } from "../x509/extensions.ts";
 import type { Declaration, KeyDeclaration } from "./declaration.ts";
 import { nearest } from "./schema/nearest.ts";
 import { addDuration } from "./values.ts";
@@ -202,12 +203,9 @@ function checkPaths({ tokens, keys, file }: Declaration, report: Report): void {
   }
 }
 
-/** Checks extensions with the library that makes them; apart, because loading it takes time. */
-export async function checkExtensionSyntax(declaration: Declaration, report: Report): Promise<void> {
-  const keys = Object.values(declaration.keys);
-  if (!keys.some(({ certificate }) => (certificate?.extensions.length ?? 0) > 0)) return;
-  const { checkExtensions } = await import("../x509/extensions.ts");
-  for (const { name, certificate } of keys) {
+/** Checks the syntax of the extensions that certificates are to have. */
+export function checkExtensionSyntax(declaration: Declaration, report: Report): void {
+  for (const { name, certificate } of Object.values(declaration.keys)) {
     for (const [i, extension] of (certificate?.extensions ?? []).entries()) {
       try {
         checkExtensions([extension]);

@@ -127,7 +127,7 @@ export async function readDeclaration(text: string, file: string): Promise<Decla
   const report = (path: readonly string[], message: string, hint?: string) =>
     cursorAt(source, path).fail(message, hint);
   checkDeclaration(declaration, report);
-  await checkExtensionSyntax(declaration, report);
+  checkExtensionSyntax(declaration, report);
   if (source.faults.length > 0) throw new DeclarationError(file, source.faults);
   return declaration;
 }

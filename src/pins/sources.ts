@@ -6,6 +6,7 @@ import { closeSync, fstatSync, openSync, readSync, statSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
 import { KeywrightError } from "../cryptoki/errors.ts";
 import { Pin } from "../cryptoki/pin.ts";
+import { UriError } from "../cryptoki/uri.ts";
 import { readVariable, takeVariable } from "../host/environment.ts";
 import { explainSystem } from "../host/errors.ts";
 import { run } from "../host/processes.ts";
@@ -170,6 +171,7 @@ function trimNewline(bytes: Uint8Array): Uint8Array {
 
 /**
  * The source that a URI's `pin-source` names (RFC 7512 section 2.4): a path, or a file: URI.
+ * @throws UriError for a file: URI that is none
  * @throws PinSourceError for `|command`, which a URI may carry from anywhere; declare it as `command:` instead
  */
 export function pinSourceFromUri(value: string): PinSource {
@@ -180,5 +182,12 @@ export function pinSourceFromUri(value: string): PinSource {
   }
   if (!value.startsWith("file:")) return { file: value };
   const rest = value.slice("file:".length);
-  return { file: decodeURIComponent(rest.startsWith("//") ? new URL(value).pathname : rest) };
+  try {
+    return { file: decodeURIComponent(rest.startsWith("//") ? new URL(value).pathname : rest) };
+  } catch (error) {
+    throw new UriError("the pin-source of the URI is a file: URI with a broken %-escape or host", {
+      hints: ["a %-escape within it is escaped once more: pin-source=file:/a%2520b for the file /a b (RFC 7512 2.4)"],
+      cause: error,
+    });
+  }
 }

@@ -1,24 +1,32 @@
 /**
- * Making certificates. The library lays out the structures; the signature comes from a token.
+ * Making certificates. The signature comes from a token.
  * @module
  */
 import { randomBytes } from "node:crypto";
-import { AsnConvert } from "@peculiar/asn1-schema";
+import { bytesToBigint } from "../codec/bytes.ts";
+import { derBitString, derConstructed, derInteger, derSequence, integerBytes } from "../codec/der.ts";
 import {
-  AlgorithmIdentifier,
-  Name as AsnName,
-  Certificate,
-  Extensions,
-  SubjectPublicKeyInfo,
-  TBSCertificate,
-  Time,
-  Validity,
-} from "@peculiar/asn1-x509";
+  BYTES,
+  DATE,
+  isPlain,
+  kind,
+  listOf,
+  members,
+  optional,
+  requireArguments,
+  TEXT,
+} from "../cryptoki/arguments.ts";
 import { X509Error } from "./errors.ts";
+import { encodeExtensions } from "./extension-list.ts";
 import { buildExtensions } from "./extensions.ts";
-import { encodeName, type Name } from "./names.ts";
+import { encodeName, NAME, type Name } from "./names.ts";
+import { requireSpki } from "./public-keys.ts";
 import type { CertificateFacts } from "./read.ts";
-import type { Signer } from "./signers.ts";
+import { SIGNER, type Signer } from "./signers.ts";
+import { encodeTime } from "./times.ts";
+
+/** X.509 version 3 is number 2. */
+const VERSION_3 = derConstructed(0, derInteger(2n));
 
 /** What a certificate says. */
 export interface CertificateContents {
@@ -35,8 +43,19 @@ export interface CertificateContents {
   readonly extensions: readonly string[];
 }
 
+const CONTENTS = members({
+  subject: NAME,
+  spki: BYTES,
+  issuer: optional(kind("a certificate that was read (readCertificate)", isPlain)),
+  notBefore: DATE,
+  notAfter: DATE,
+  serial: optional(BYTES),
+  extensions: listOf("texts", TEXT),
+});
+
 /** Makes a certificate. @returns DER @throws X509Error for a serial number, date or extension that cannot be */
 export async function makeCertificate(contents: CertificateContents, signer: Signer): Promise<Uint8Array> {
+  requireArguments("makeCertificate", { contents: [contents, CONTENTS], signer: [signer, SIGNER] });
   const { subject, spki, issuer } = contents;
   const context = {
     subject,
@@ -46,24 +65,19 @@ export async function makeCertificate(contents: CertificateContents, signer: Sig
       : { issuer: { spki: issuer.spki, name: issuer.subject, serial: Buffer.from(issuer.serial, "hex") } }),
   };
   if (contents.notAfter <= contents.notBefore) throw new X509Error("the certificate would end before it begins");
-  const signature = AsnConvert.parse(signer.algorithm, AlgorithmIdentifier);
-  const tbs = new TBSCertificate({
-    version: 2,
-    serialNumber: serialNumber(contents.serial ?? randomSerial()),
-    signature,
-    issuer: AsnConvert.parse(issuer?.raw.subject ?? encodeName(subject), AsnName),
-    validity: validity(contents.notBefore, contents.notAfter),
-    subject: AsnConvert.parse(encodeName(subject), AsnName),
-    subjectPublicKeyInfo: AsnConvert.parse(spki, SubjectPublicKeyInfo),
-    extensions: new Extensions(buildExtensions(contents.extensions, context)),
-  });
-  const signed = new Uint8Array(AsnConvert.serialize(tbs));
-  const certificate = new Certificate({
-    tbsCertificate: tbs,
-    signatureAlgorithm: signature,
-    signatureValue: arrayBuffer(await signer.sign(signed)),
-  });
-  return new Uint8Array(AsnConvert.serialize(certificate));
+  requireSpki(spki);
+  const extensions = buildExtensions(contents.extensions, context);
+  const tbs = derSequence(
+    VERSION_3,
+    serialNumber(contents.serial ?? randomSerial()),
+    signer.algorithm,
+    issuer?.raw.subject ?? encodeName(subject),
+    derSequence(encodeTime(contents.notBefore), encodeTime(contents.notAfter)),
+    encodeName(subject),
+    spki,
+    ...(extensions.length === 0 ? [] : [derConstructed(3, encodeExtensions(extensions))]),
+  );
+  return derSequence(tbs, signer.algorithm, derBitString(await signer.sign(tbs)));
 }
 
 /** 127 random bits; the first byte is never 0, so that the number has always the same length. */
@@ -73,31 +87,12 @@ function randomSerial(): Uint8Array {
   return serial;
 }
 
-function serialNumber(serial: Uint8Array): ArrayBuffer {
-  let from = 0;
-  while (from < serial.length - 1 && serial[from] === 0) from += 1;
-  const bytes = serial.subarray(from);
-  const signed = bytes[0]! >= 0x80 ? Uint8Array.of(0, ...bytes) : bytes;
-  if (signed.length > 20 || bytes.every((byte) => byte === 0)) {
+function serialNumber(serial: Uint8Array): Uint8Array {
+  const number = bytesToBigint(serial);
+  if (number === 0n || integerBytes(number).length > 20) {
     throw new X509Error("the serial number is not a positive number of at most 20 bytes", {
       hints: ["RFC 5280 4.1.2.2"],
     });
   }
-  return arrayBuffer(signed);
-}
-
-/** RFC 5280 4.1.2.5: whole seconds, UTCTime until 2049. */
-function validity(notBefore: Date, notAfter: Date): Validity {
-  const time = (date: Date) => {
-    const whole = new Date(Math.floor(date.getTime() / 1000) * 1000);
-    return new Time(whole.getUTCFullYear() < 2050 ? { utcTime: whole } : { generalTime: whole });
-  };
-  const made = new Validity();
-  made.notBefore = time(notBefore);
-  made.notAfter = time(notAfter);
-  return made;
-}
-
-function arrayBuffer(bytes: Uint8Array): ArrayBuffer {
-  return Uint8Array.from(bytes).buffer;
+  return derInteger(number);
 }

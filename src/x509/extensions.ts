@@ -2,34 +2,23 @@
  * Certificate extensions in OpenSSL's syntax (x509v3_config(5)): `basicConstraints=critical,CA:TRUE`.
  * @module
  */
-import { AsnConvert, OctetString } from "@peculiar/asn1-schema";
+import { bytesToBigint, fromHex } from "../codec/bytes.ts";
 import {
-  AccessDescription,
-  Name as AsnName,
-  AuthorityInfoAccessSyntax,
-  AuthorityKeyIdentifier,
-  BasicConstraints,
-  CertificatePolicies,
-  CRLDistributionPoints,
-  DistributionPoint,
-  DistributionPointName,
-  ExtendedKeyUsage,
-  Extension,
-  GeneralName,
-  GeneralSubtree,
-  GeneralSubtrees,
-  KeyIdentifier,
-  KeyUsage,
-  KeyUsageFlags,
-  NameConstraints,
-  PolicyInformation,
-  SubjectAlternativeName,
-  SubjectKeyIdentifier,
-} from "@peculiar/asn1-x509";
-import { fromHex } from "../codec/bytes.ts";
+  derBoolean,
+  derConstructed,
+  derInteger,
+  derNamedBits,
+  derOctetString,
+  derOid,
+  derPrimitive,
+  derSequence,
+  integerBytes,
+  isOid,
+} from "../codec/der.ts";
 import { X509Error } from "./errors.ts";
-import { oid, parseConstraint, parseGeneralName } from "./general-names.ts";
-import { encodeName, type Name, nameValue } from "./names.ts";
+import type { Extension } from "./extension-list.ts";
+import { directoryName, parseConstraint, parseGeneralName, parseOid, rfc822Name } from "./general-names.ts";
+import { type Name, nameValue } from "./names.ts";
 import { keyIdentifier } from "./public-keys.ts";
 
 /** What some extensions are made from. */
@@ -46,8 +35,8 @@ export interface ExtensionContext {
   };
 }
 
-/** A value of the library that serialises itself, or DER given as it is, or nothing (`none`). */
-type Built = object | Uint8Array | undefined;
+/** The DER of the value, or nothing (`none`). */
+type Built = Uint8Array | undefined;
 type Build = (values: string[], context: ExtensionContext, text: string) => Built;
 
 const EXTENSIONS: Readonly<Record<string, readonly [oid: string, build: Build]>> = {
@@ -103,7 +92,7 @@ export function buildExtensions(texts: readonly string[], context: ExtensionCont
   return [...given, ...defaults].flatMap((parsed) => {
     const value = buildOne(parsed, context);
     if (value === undefined) return [];
-    return [new Extension({ extnID: parsed.oid, critical: parsed.critical, extnValue: new OctetString(value) })];
+    return [{ oid: parsed.oid, critical: parsed.critical, value }];
   });
 }
 
@@ -134,7 +123,7 @@ function parseOne(text: string): Parsed {
   const critical = parts[0] === "critical";
   const values = critical ? parts.slice(1) : parts;
   const known = EXTENSIONS[name];
-  const code = known?.[0] ?? (/^[0-2](?:\.\d+)+$/.test(name) ? name : undefined);
+  const code = known?.[0] ?? (isOid(name) ? name : undefined);
   if (code === undefined) {
     throw new X509Error(`there is no extension ${JSON.stringify(name)}`, {
       hints: [`extensions: ${Object.keys(EXTENSIONS).join(", ")}, or an object identifier with DER:hex`],
@@ -145,14 +134,10 @@ function parseOne(text: string): Parsed {
   return { name, oid: code, critical, values, text };
 }
 
-function buildOne(parsed: Parsed, context: ExtensionContext): Uint8Array | undefined {
-  const { values, text } = parsed;
-  const built = values[0]!.startsWith("DER:")
-    ? derValue(values.join(","), text)
-    : EXTENSIONS[parsed.name] === undefined
-      ? unknown(text)
-      : EXTENSIONS[parsed.name]![1](values, context, text);
-  return built === undefined || built instanceof Uint8Array ? built : new Uint8Array(AsnConvert.serialize(built));
+function buildOne({ name, values, text }: Parsed, context: ExtensionContext): Built {
+  if (values[0]!.startsWith("DER:")) return derValue(values.join(","), text);
+  const known = EXTENSIONS[name];
+  return known === undefined ? unknown(text) : known[1](values, context, text);
 }
 
 function unknown(text: string): never {
@@ -170,25 +155,39 @@ function derValue(value: string, text: string): Uint8Array {
 }
 
 function basicConstraints(values: string[], _context: ExtensionContext, text: string): Built {
-  let cA = false;
-  let pathLenConstraint: number | undefined;
+  let ca = false;
+  let pathLength: bigint | undefined;
   for (const value of values) {
     const [name, setting] = value.split(":").map((part) => part.trim().toLowerCase());
-    if (name === "ca" && (setting === "true" || setting === "false")) cA = setting === "true";
-    else if (name === "pathlen" && /^\d+$/.test(setting ?? "")) pathLenConstraint = Number(setting);
+    if (name === "ca" && (setting === "true" || setting === "false")) ca = setting === "true";
+    else if (name === "pathlen" && /^\d+$/.test(setting ?? "")) pathLength = BigInt(setting!);
     else refuse(text, value, "CA:TRUE, CA:FALSE or pathlen:N");
   }
-  return new BasicConstraints(pathLenConstraint === undefined ? { cA } : { cA, pathLenConstraint });
+  // cA is FALSE by default, and DER leaves defaults out.
+  return derSequence(...(ca ? [derBoolean(true)] : []), ...(pathLength === undefined ? [] : [derInteger(pathLength)]));
 }
 
+/** KeyUsage's bits, from bit 0 (RFC 5280 4.2.1.3). */
+const USAGES = [
+  "digitalSignature",
+  "nonRepudiation",
+  "keyEncipherment",
+  "dataEncipherment",
+  "keyAgreement",
+  "keyCertSign",
+  "cRLSign",
+  "encipherOnly",
+  "decipherOnly",
+];
+
 function keyUsage(values: string[], _context: ExtensionContext, text: string): Built {
-  const names = Object.keys(KeyUsageFlags).filter((name) => !/^\d+$/.test(name)) as (keyof typeof KeyUsageFlags)[];
-  const flags = values.map((value) => {
-    const wanted = value === "contentCommitment" ? "nonRepudiation" : value;
-    const name = names.find((one) => one.toLowerCase() === wanted.toLowerCase());
-    return name === undefined ? refuse(text, value, `one of ${names.join(", ")}`) : KeyUsageFlags[name];
-  });
-  return new KeyUsage(flags.reduce<number>((all, flag) => all | flag, 0));
+  return derNamedBits(
+    values.map((value) => {
+      const wanted = value === "contentCommitment" ? "nonRepudiation" : value;
+      const bit = USAGES.findIndex((one) => one.toLowerCase() === wanted.toLowerCase());
+      return bit < 0 ? refuse(text, value, `one of ${USAGES.join(", ")}`) : bit;
+    }),
+  );
 }
 
 const PURPOSES: Readonly<Record<string, string>> = {
@@ -204,11 +203,12 @@ const PURPOSES: Readonly<Record<string, string>> = {
 };
 
 function extendedKeyUsage(values: string[], _context: ExtensionContext, text: string): Built {
-  return new ExtendedKeyUsage(
-    values.map((value) => {
-      if (/^[0-2]\./.test(value)) return oid(value);
+  return derSequence(
+    ...values.map((value) => {
+      if (/^[0-2]\./.test(value)) return derOid(parseOid(value));
       const name = Object.keys(PURPOSES).find((one) => one.toLowerCase() === value.toLowerCase());
-      return name === undefined ? refuse(text, value, `one of ${Object.keys(PURPOSES).join(", ")}`) : PURPOSES[name]!;
+      if (name === undefined) refuse(text, value, `one of ${Object.keys(PURPOSES).join(", ")}`);
+      return derOid(PURPOSES[name]!);
     }),
   );
 }
@@ -217,46 +217,44 @@ function subjectAltName(values: string[], { subject }: ExtensionContext): Built 
   const names = values.flatMap((value) => {
     if (value !== "email:copy") return [parseGeneralName(value)];
     const email = nameValue(subject, "emailAddress");
-    return email === undefined ? [] : [new GeneralName({ rfc822Name: email })];
+    return email === undefined ? [] : [rfc822Name(email)];
   });
-  return new SubjectAlternativeName(names);
+  return derSequence(...names);
 }
 
 function nameConstraints(values: string[], _context: ExtensionContext, text: string): Built {
-  const trees = { permitted: [] as GeneralSubtree[], excluded: [] as GeneralSubtree[] };
+  const trees = { permitted: [] as Uint8Array[], excluded: [] as Uint8Array[] };
   for (const value of values) {
     const [kind, base] = value.split(";").map((part) => part.trim()) as [keyof typeof trees, string | undefined];
     if (!Object.hasOwn(trees, kind) || base === undefined) refuse(text, value, "permitted;NAME or excluded;NAME");
-    trees[kind].push(new GeneralSubtree({ base: parseConstraint(base) }));
+    trees[kind].push(derSequence(parseConstraint(base)));
   }
-  return new NameConstraints({
-    ...(trees.permitted.length === 0 ? {} : { permittedSubtrees: new GeneralSubtrees(trees.permitted) }),
-    ...(trees.excluded.length === 0 ? {} : { excludedSubtrees: new GeneralSubtrees(trees.excluded) }),
-  });
+  return derSequence(
+    ...(trees.permitted.length === 0 ? [] : [derConstructed(0, ...trees.permitted)]),
+    ...(trees.excluded.length === 0 ? [] : [derConstructed(1, ...trees.excluded)]),
+  );
 }
 
 function certificatePolicies(values: string[]): Built {
-  return new CertificatePolicies(values.map((value) => new PolicyInformation({ policyIdentifier: oid(value) })));
+  return derSequence(...values.map((value) => derSequence(derOid(parseOid(value)))));
 }
 
 function authorityInfoAccess(values: string[], _context: ExtensionContext, text: string): Built {
   const methods: Readonly<Record<string, string>> = { OCSP: "1.3.6.1.5.5.7.48.1", caIssuers: "1.3.6.1.5.5.7.48.2" };
-  return new AuthorityInfoAccessSyntax(
-    values.map((value) => {
+  return derSequence(
+    ...values.map((value) => {
       const [method, location] = value.split(";").map((part) => part.trim());
-      const accessMethod = methods[method ?? ""];
-      if (accessMethod === undefined || location === undefined) refuse(text, value, "OCSP;URI:… or caIssuers;URI:…");
-      return new AccessDescription({ accessMethod, accessLocation: parseGeneralName(location) });
+      const oid = methods[method ?? ""];
+      if (oid === undefined || location === undefined) refuse(text, value, "OCSP;URI:… or caIssuers;URI:…");
+      return derSequence(derOid(oid), parseGeneralName(location));
     }),
   );
 }
 
+/** One distributionPoint [0] with its fullName [0] for each. */
 function crlDistributionPoints(values: string[]): Built {
-  return new CRLDistributionPoints(
-    values.map((value) => {
-      const distributionPoint = new DistributionPointName({ fullName: [parseGeneralName(value)] });
-      return new DistributionPoint({ distributionPoint });
-    }),
+  return derSequence(
+    ...values.map((value) => derSequence(derConstructed(0, derConstructed(0, parseGeneralName(value))))),
   );
 }
 
@@ -265,7 +263,7 @@ function subjectKeyIdentifier(values: string[], { spki }: ExtensionContext, text
   if (value === "none") return undefined;
   const bytes = value === "hash" ? keyIdentifier(spki) : fromHex(value.replaceAll(":", ""));
   if (bytes === undefined) refuse(text, value, "hash, none or hexadecimal");
-  return new SubjectKeyIdentifier(bytes);
+  return derOctetString(bytes);
 }
 
 function authorityKeyIdentifier(values: string[], context: ExtensionContext, text: string): Built {
@@ -277,17 +275,10 @@ function authorityKeyIdentifier(values: string[], context: ExtensionContext, tex
   // A certificate that signs itself points at itself. OpenSSL adds name and serial only where it must: `always`, or no
   // key identifier.
   const byName = issuer !== undefined && (values.includes("issuer:always") || (wanted("issuer") && !wanted("keyid")));
-  return new AuthorityKeyIdentifier({
-    ...(wanted("keyid") ? { keyIdentifier: new KeyIdentifier(keyIdentifier(issuer?.spki ?? context.spki)) } : {}),
+  return derSequence(
+    ...(wanted("keyid") ? [derPrimitive(0, keyIdentifier(issuer?.spki ?? context.spki))] : []),
     ...(byName
-      ? {
-          authorityCertIssuer: [new GeneralName({ directoryName: AsnConvert.parse(encodeName(issuer.name), AsnName) })],
-          authorityCertSerialNumber: toArrayBuffer(issuer.serial),
-        }
-      : {}),
-  });
-}
-
-function toArrayBuffer(bytes: Uint8Array): ArrayBuffer {
-  return Uint8Array.from(bytes).buffer;
+      ? [derConstructed(1, directoryName(issuer.name)), derPrimitive(2, integerBytes(bytesToBigint(issuer.serial)))]
+      : []),
+  );
 }

@@ -3,25 +3,27 @@
  * @module
  */
 import { isIP } from "node:net";
-import { AsnConvert } from "@peculiar/asn1-schema";
-import { Name as AsnName, GeneralName } from "@peculiar/asn1-x509";
+import { concat, sameBytes, utf8 } from "../codec/bytes.ts";
+import { derConstructed, derPrimitive, isOid, oidBytes } from "../codec/der.ts";
 import { X509Error } from "./errors.ts";
-import { encodeName, parseName } from "./names.ts";
+import { encodeName, type Name, parseName } from "./names.ts";
 
-const KINDS: Readonly<Record<string, (value: string) => GeneralName>> = {
-  DNS: (value) => new GeneralName({ dNSName: ascii("DNS", value) }),
-  email: (value) => new GeneralName({ rfc822Name: ascii("email", value) }),
-  URI: (value) => new GeneralName({ uniformResourceIdentifier: uri(value) }),
-  IP: (value) => new GeneralName({ iPAddress: ip(value) }),
-  RID: (value) => new GeneralName({ registeredID: oid(value) }),
-  dirName: (value) => new GeneralName({ directoryName: asnName(value) }),
+/** Each kind with the number of its tag (RFC 5280 4.2.1.6). */
+const KINDS: Readonly<Record<string, (value: string) => Uint8Array>> = {
+  DNS: (value) => derPrimitive(2, ascii("DNS", value)),
+  email: (value) => rfc822Name(value),
+  URI: (value) => derPrimitive(6, uri(value)),
+  IP: (value) => derPrimitive(7, addressBytes(value)),
+  RID: (value) => derPrimitive(8, oidBytes(parseOid(value))),
+  dirName: (value) => directoryName(parseName(value)),
 };
 
 /**
  * Parses one general name.
+ * @returns its DER
  * @throws X509Error naming the kinds there are, or what is wrong with the value
  */
-export function parseGeneralName(text: string): GeneralName {
+export function parseGeneralName(text: string): Uint8Array {
   const colon = text.indexOf(":");
   const kind = KINDS[text.slice(0, Math.max(colon, 0)).trim()];
   const value = text.slice(colon + 1).trim();
@@ -34,63 +36,72 @@ export function parseGeneralName(text: string): GeneralName {
 }
 
 /** A range for nameConstraints: an address is followed by its mask, `IP:192.0.2.0/255.255.255.0` or `/24`. */
-export function parseConstraint(text: string): GeneralName {
+export function parseConstraint(text: string): Uint8Array {
   if (!text.startsWith("IP:")) return parseGeneralName(text);
-  const [address, mask] = text.slice(3).split("/") as [string, string | undefined];
-  const size = isIP(address) === 4 ? 32 : 128;
-  const bits = mask === undefined ? undefined : /^\d+$/.test(mask) ? Number(mask) : prefixLength(mask);
-  if (bits === undefined || bits > size) {
+  const [base, range] = text.slice(3).split("/") as [string, string | undefined];
+  const address = addressBytes(base);
+  const mask = range === undefined ? undefined : maskBytes(range, address.length);
+  if (mask === undefined) {
     throw new X509Error(`${JSON.stringify(text)} is not a range of addresses`, {
       hints: ["it looks like IP:192.0.2.0/24"],
     });
   }
-  return new GeneralName({ iPAddress: `${ip(address)}/${bits}` });
+  return derPrimitive(7, concat(address, mask));
 }
 
-/** The length of the prefix that a mask such as 255.255.0.0 or ffff:ffff:: leaves; undefined if it has gaps. */
-function prefixLength(mask: string): number | undefined {
-  if (isIP(mask) === 0) return undefined;
-  const words = isIP(mask) === 4 ? mask.split(".").map(Number) : expand(mask).map((word) => Number.parseInt(word, 16));
-  const bits = words.map((word) => word.toString(2).padStart(isIP(mask) === 4 ? 8 : 16, "0")).join("");
-  return /^1*0*$/.test(bits) ? bits.replaceAll("0", "").length : undefined;
+/** A name as a general name: [4], around it, because Name is a CHOICE. */
+export function directoryName(name: Name): Uint8Array {
+  return derConstructed(4, encodeName(name));
 }
 
-function expand(address: string): string[] {
-  const [left, right] = address.split("::") as [string, string | undefined];
-  const words = (part: string) => (part === "" ? [] : part.split(":"));
-  if (right === undefined) return words(left);
-  const missing = 8 - words(left).length - words(right).length;
-  return [...words(left), ...Array<string>(missing).fill("0"), ...words(right)];
+/** A mail address as a general name. @throws X509Error when it is not ASCII */
+export function rfc822Name(address: string): Uint8Array {
+  return derPrimitive(1, ascii("email", address));
 }
 
-/** The address in the one form that the library reads: an IPv4 address within an IPv6 one becomes hexadecimal. */
-function ip(value: string): string {
+/** An object identifier in dotted form. @throws X509Error for anything else */
+export function parseOid(value: string): string {
+  if (!isOid(value)) throw new X509Error(`${JSON.stringify(value)} is not an object identifier`);
+  return value;
+}
+
+/** A mask of so many bytes, from `24`, `255.255.255.0` or `ffff:ffff::`; undefined if it is none or has gaps. */
+function maskBytes(text: string, length: number): Uint8Array | undefined {
+  const given = isIP(text) === 0 ? undefined : addressBytes(text);
+  const bits = given === undefined ? (/^\d{1,3}$/.test(text) ? Number(text) : undefined) : ones(given);
+  if (bits === undefined || bits > 8 * length) return undefined;
+  const mask = Uint8Array.from({ length }, (_, i) => 0xff00 >> Math.min(8, Math.max(0, bits - 8 * i)));
+  return given === undefined || sameBytes(given, mask) ? mask : undefined;
+}
+
+function ones(bytes: Uint8Array): number {
+  return bytes.reduce((sum, byte) => sum + byte.toString(2).replaceAll("0", "").length, 0);
+}
+
+/** The 4 or 16 bytes of an address. */
+function addressBytes(value: string): Uint8Array {
   const version = isIP(value);
-  if (version === 0) throw new X509Error(`${JSON.stringify(value)} is not an IP address`);
-  return version === 4 ? value : new URL(`http://[${value}]`).hostname.slice(1, -1);
+  if (version === 0 || value.includes("%")) throw new X509Error(`${JSON.stringify(value)} is not an IP address`);
+  if (version === 4) return Uint8Array.from(value.split("."), Number);
+  // In the form that URLs have, an IPv4 address within an IPv6 one is hexadecimal.
+  const [left = "", right] = new URL(`http://[${value}]`).hostname.slice(1, -1).split("::");
+  const words = (part: string) => (part === "" ? [] : part.split(":"));
+  const tail = words(right ?? "");
+  const zeroes = Array<string>(8 - words(left).length - tail.length).fill("0");
+  const all = [...words(left), ...zeroes, ...tail].map((word) => Number.parseInt(word, 16));
+  return Uint8Array.from(all.flatMap((word) => [word >> 8, word & 0xff]));
 }
 
-function ascii(kind: string, value: string): string {
+function ascii(kind: string, value: string): Uint8Array {
   if (!/^[\x21-\x7e]+$/.test(value)) {
     throw new X509Error(`${JSON.stringify(value)} is not a ${kind} name`, {
       hints: ["it is ASCII without blanks; write an international name in its xn-- form"],
     });
   }
-  return value;
+  return utf8(value);
 }
 
-function uri(value: string): string {
+function uri(value: string): Uint8Array {
   if (!URL.canParse(value)) throw new X509Error(`${JSON.stringify(value)} is not a URI`);
   return ascii("URI", value);
-}
-
-/** An object identifier in dotted form. */
-export function oid(value: string): string {
-  if (!/^[0-2](?:\.(?:0|[1-9][0-9]*))+$/.test(value))
-    throw new X509Error(`${JSON.stringify(value)} is not an object identifier`);
-  return value;
-}
-
-function asnName(value: string): AsnName {
-  return AsnConvert.parse(encodeName(parseName(value)), AsnName);
 }

@@ -4,6 +4,7 @@
  */
 import { bytesToBigint, fromHex, fromUtf8, Reader, toHex, utf8 } from "../codec/bytes.ts";
 import { der, derOid, derSequence, expectTlv, readOid, readTlv, TAG } from "../codec/der.ts";
+import { type Kind, listOf, requireArguments, TEXT } from "../cryptoki/arguments.ts";
 import { X509Error } from "./errors.ts";
 
 const IA5_STRING = 0x16;
@@ -17,6 +18,11 @@ export interface NameAttribute {
 
 /** A name: relative distinguished names in DER's order, the most general first; each has one attribute or more. */
 export type Name = readonly (readonly NameAttribute[])[];
+
+/** What Name is, for callers without types. */
+export const NAME: Kind = listOf("relative names, as parseName gives", (value) =>
+  Array.isArray(value) ? undefined : "",
+);
 
 /** Attribute types by their short names; RFC 4519, RFC 5280 appendix A.1, and the names that OpenSSL prints. */
 const TYPES: Readonly<Record<string, string>> = {
@@ -66,6 +72,7 @@ const IA5 = new Set(["1.2.840.113549.1.9.1", "1.2.840.113549.1.9.2", "0.9.2342.1
  * @throws X509Error for an unknown attribute type, an empty value or a country that is not two letters
  */
 export function parseName(text: string): Name {
+  requireArguments("parseName", { name: [text, TEXT] });
   const body = text.startsWith("/") ? text.slice(1) : text;
   if (body.trim() === "")
     throw new X509Error("the name is empty", { hints: ["a name looks like C=US/O=Example/CN=www"] });

@@ -183,6 +183,16 @@ export function keyIdentifier(spki: Uint8Array): Uint8Array {
   return new Uint8Array(createHash("sha1").update(readBitString(value)).digest());
 }
 
+/** Refuses bytes that cannot be a SubjectPublicKeyInfo, before they are signed. @throws CodecError */
+export function requireSpki(bytes: Uint8Array): void {
+  const r = new Reader(bytes, "public key");
+  const { value } = expectTlv(r, TAG.sequence, "SubjectPublicKeyInfo");
+  r.end();
+  expectTlv(value, TAG.sequence, "algorithm");
+  readBitString(value, "subjectPublicKey");
+  value.end();
+}
+
 /** CKA_EC_POINT of a SubjectPublicKeyInfo: its bits in an OCTET STRING (PKCS#11 3.1 6.3.3). */
 export function ecPointOf(spki: Uint8Array): Uint8Array {
   const { value } = expectTlv(new Reader(spki, "public key"), TAG.sequence, "SubjectPublicKeyInfo");

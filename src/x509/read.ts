@@ -4,14 +4,13 @@
  */
 import { createHash, X509Certificate } from "node:crypto";
 import { fromUtf8, Reader } from "../codec/bytes.ts";
-import { expectTlv, readOctetString, readOid, readTlv, TAG } from "../codec/der.ts";
+import { expectTlv, readTlv, TAG } from "../codec/der.ts";
 import { CodecError } from "../codec/errors.ts";
 import { decodePem, encodePem } from "../codec/pem.ts";
 import { X509Error } from "./errors.ts";
+import { decodeExtensions, type Extension } from "./extension-list.ts";
 import { decodeName, type Name, serialText } from "./names.ts";
-
-const UTC_TIME = 0x17;
-const GENERALIZED_TIME = 0x18;
+import { readTime } from "./times.ts";
 
 /** What is read of a certificate (RFC 5280 4.1). */
 export interface CertificateFacts {
@@ -58,26 +57,6 @@ export function readCertificate(der: Uint8Array): CertificateFacts {
   };
 }
 
-/** RFC 5280 4.1.2.5: UTCTime until 2049, GeneralizedTime from 2050, both to the second and in Zulu. */
-function readTime(r: Reader): Date {
-  const at = r.offset;
-  const { tag, value } = readTlv(r, "time");
-  const text = fromUtf8(value.take(value.left));
-  const match = /^(\d{2,4})(\d{2})(\d{2})(\d{2})(\d{2})(\d{2})Z$/.exec(text);
-  const digits = tag === UTC_TIME ? 13 : tag === GENERALIZED_TIME ? 15 : 0;
-  if (match === null || text.length !== digits) r.fail(`time ${JSON.stringify(text)}`, at);
-  const [year, month, day, hour, minute, second] = match.slice(1).map(Number) as [
-    number,
-    number,
-    number,
-    number,
-    number,
-    number,
-  ];
-  const whole = tag === UTC_TIME ? (year < 50 ? 2000 + year : 1900 + year) : year;
-  return new Date(Date.UTC(whole, month - 1, day, hour, minute, second));
-}
-
 /** The certificates of a file's contents: PEM blocks, or one DER. @throws X509Error when there is none */
 export function readCertificates(contents: Uint8Array): CertificateFacts[] {
   if (contents[0] === TAG.sequence) return [readCertificate(contents)];
@@ -108,14 +87,6 @@ export function isCa(der: Uint8Array): boolean {
   return new X509Certificate(der).ca;
 }
 
-/** An extension as it stands in a certificate. */
-export interface ExtensionFacts {
-  readonly oid: string;
-  readonly critical: boolean;
-  /** The contents of extnValue, in DER. */
-  readonly value: Uint8Array;
-}
-
 /** The names of RFC 5280's extensions, by their object identifiers. */
 export const EXTENSION_NAMES: Readonly<Record<string, string>> = {
   "2.5.29.14": "subjectKeyIdentifier",
@@ -138,23 +109,15 @@ export const EXTENSION_NAMES: Readonly<Record<string, string>> = {
 };
 
 /** The extensions of a certificate (RFC 5280 4.1.2.9). */
-export function readExtensions(der: Uint8Array): ExtensionFacts[] {
+export function readExtensions(der: Uint8Array): Extension[] {
   const r = new Reader(der, "certificate");
   const { value: certificate } = expectTlv(r, TAG.sequence, "Certificate");
   const { value: tbs } = expectTlv(certificate, TAG.sequence, "tbsCertificate");
-  const extensions: ExtensionFacts[] = [];
   while (tbs.left > 0) {
     const { tag, value } = readTlv(tbs, "field");
-    if (tag !== 0xa3) continue;
-    const { value: list } = expectTlv(value, TAG.sequence, "extensions");
-    while (list.left > 0) {
-      const { value: one } = expectTlv(list, TAG.sequence, "extension");
-      const oid = readOid(one);
-      const critical = one.peek() === TAG.boolean && expectTlv(one, TAG.boolean, "critical").value.u8() !== 0;
-      extensions.push({ oid, critical, value: readOctetString(one) });
-    }
+    if (tag === 0xa3) return decodeExtensions(value);
   }
-  return extensions;
+  return [];
 }
 
 /** The SubjectPublicKeyInfo of a certificate request, PEM or DER; undefined if it is none. */

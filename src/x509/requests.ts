@@ -3,27 +3,34 @@
  * @module
  */
 import { verify } from "node:crypto";
-import { CertificationRequest, CertificationRequestInfo } from "@peculiar/asn1-csr";
-import { AsnConvert } from "@peculiar/asn1-schema";
+import { fromUtf8, Reader, toHex } from "../codec/bytes.ts";
 import {
-  AlgorithmIdentifier,
-  Name as AsnName,
-  Attribute,
-  type Extension,
-  Extensions,
-  SubjectPublicKeyInfo,
-} from "@peculiar/asn1-x509";
-import { fromUtf8, toHex } from "../codec/bytes.ts";
+  der,
+  derBitString,
+  derConstructed,
+  derInteger,
+  derOid,
+  derSequence,
+  expectTlv,
+  readBitString,
+  readInteger,
+  readOid,
+  TAG,
+} from "../codec/der.ts";
 import { decodePem, encodePem } from "../codec/pem.ts";
+import { BYTES, listOf, requireArguments, TEXT } from "../cryptoki/arguments.ts";
 import { DIGESTS } from "../cryptoki/mechanisms.ts";
 import { X509Error } from "./errors.ts";
+import { decodeExtensions, type Extension, encodeExtensions } from "./extension-list.ts";
 import { buildExtensions } from "./extensions.ts";
-import { decodeName, encodeName, type Name } from "./names.ts";
-import { publicKeyObject } from "./public-keys.ts";
-import { digestOfSignature, type Signer } from "./signers.ts";
+import { decodeName, encodeName, NAME, type Name } from "./names.ts";
+import { publicKeyObject, requireSpki } from "./public-keys.ts";
+import { digestOfSignature, SIGNER, type Signer } from "./signers.ts";
 
 /** extensionRequest (RFC 2985 5.4.2). */
 const EXTENSION_REQUEST = "1.2.840.113549.1.9.14";
+/** The tag of CertificationRequestInfo's attributes. */
+const ATTRIBUTES = 0;
 const RSASSA_PSS = "1.2.840.113549.1.1.10";
 
 /** Makes a request. @param extensions in OpenSSL's syntax @returns DER */
@@ -33,23 +40,18 @@ export async function makeRequest(
   extensions: readonly string[],
   signer: Signer,
 ): Promise<Uint8Array> {
-  const info = new CertificationRequestInfo({
-    version: 0,
-    subject: AsnConvert.parse(encodeName(subject), AsnName),
-    subjectPKInfo: AsnConvert.parse(spki, SubjectPublicKeyInfo),
+  requireArguments("makeRequest", {
+    subject: [subject, NAME],
+    spki: [spki, BYTES],
+    extensions: [extensions, listOf("texts", TEXT)],
+    signer: [signer, SIGNER],
   });
+  requireSpki(spki);
   const requested = buildExtensions(extensions, { subject, spki }, true);
-  if (requested.length > 0) {
-    const values = [AsnConvert.serialize(new Extensions(requested))];
-    info.attributes.push(new Attribute({ type: EXTENSION_REQUEST, values }));
-  }
-  const signature = await signer.sign(new Uint8Array(AsnConvert.serialize(info)));
-  const request = new CertificationRequest({
-    certificationRequestInfo: info,
-    signatureAlgorithm: AsnConvert.parse(signer.algorithm, AlgorithmIdentifier),
-    signature: Uint8Array.from(signature).buffer,
-  });
-  return new Uint8Array(AsnConvert.serialize(request));
+  const attributes =
+    requested.length === 0 ? [] : [derSequence(derOid(EXTENSION_REQUEST), der(TAG.set, encodeExtensions(requested)))];
+  const info = derSequence(derInteger(0n), encodeName(subject), spki, derConstructed(ATTRIBUTES, ...attributes));
+  return derSequence(info, signer.algorithm, derBitString(await signer.sign(info)));
 }
 
 /** PEM, `CERTIFICATE REQUEST`. */
@@ -67,28 +69,42 @@ export interface RequestFacts {
 
 /**
  * Reads a request and checks that it was signed with the key that it carries.
- * @param contents PEM or DER @throws X509Error when it is none, or its signature is wrong
+ * @param contents PEM or DER
+ * @throws X509Error when it is none, or its signature is wrong; CodecError when it is broken off or put together wrongly
  */
 export function readRequest(contents: Uint8Array): RequestFacts {
-  const der = requestDer(contents);
-  const request = AsnConvert.parse(der, CertificationRequest);
-  const { certificationRequestInfo: info, signatureAlgorithm } = request;
-  const spki = new Uint8Array(AsnConvert.serialize(info.subjectPKInfo));
-  const signed = request.certificationRequestInfoRaw ?? AsnConvert.serialize(info);
-  if (!signatureHolds(spki, signatureAlgorithm.algorithm, new Uint8Array(signed), new Uint8Array(request.signature))) {
+  const r = new Reader(requestDer(contents), "request");
+  const { value: request } = expectTlv(r, TAG.sequence, "CertificationRequest");
+  r.end();
+  const info = expectTlv(request, TAG.sequence, "certificationRequestInfo");
+  const algorithm = readOid(expectTlv(request, TAG.sequence, "signatureAlgorithm").value);
+  const signature = readBitString(request, "signature");
+  request.end();
+  readInteger(info.value, "version");
+  const subject = decodeName(expectTlv(info.value, TAG.sequence, "subject").whole);
+  const spki = expectTlv(info.value, TAG.sequence, "subjectPKInfo").whole;
+  if (!signatureHolds(spki, algorithm, info.whole, signature)) {
     throw new X509Error("the request was not signed with the key that it carries");
   }
-  const attribute = info.attributes?.find(({ type }) => type === EXTENSION_REQUEST);
-  const extensions: Extension[] =
-    attribute === undefined ? [] : [...AsnConvert.parse(attribute.values[0]!, Extensions)];
+  const extensions = info.value.left === 0 ? [] : requestedExtensions(info.value);
   return {
-    subject: decodeName(new Uint8Array(AsnConvert.serialize(info.subject))),
+    subject,
     spki,
     extensions: extensions.map(
-      ({ extnID, critical, extnValue }) =>
-        `${extnID}=${critical ? "critical," : ""}DER:${toHex(new Uint8Array(extnValue.buffer))}`,
+      ({ oid, critical, value }) => `${oid}=${critical ? "critical," : ""}DER:${toHex(value)}`,
     ),
   };
+}
+
+function requestedExtensions(info: Reader): Extension[] {
+  const { value: attributes } = expectTlv(info, 0xa0 | ATTRIBUTES, "attributes");
+  info.end();
+  while (attributes.left > 0) {
+    const { value: attribute } = expectTlv(attributes, TAG.sequence, "attribute");
+    if (readOid(attribute) !== EXTENSION_REQUEST) continue;
+    return decodeExtensions(expectTlv(attribute, TAG.set, "values").value);
+  }
+  return [];
 }
 
 function requestDer(contents: Uint8Array): Uint8Array {

@@ -16,6 +16,7 @@ import {
   readTlv,
   TAG,
 } from "../codec/der.ts";
+import { type Kind, kind } from "../cryptoki/arguments.ts";
 import { DIGESTS, type DigestName, ecdsa, eddsa, rsaPkcs1, rsaPss } from "../cryptoki/mechanisms.ts";
 import type { Mechanism } from "../cryptoki/port.ts";
 import type { TokenObject } from "../cryptoki/session/objects.ts";
@@ -36,6 +37,16 @@ export interface Signer {
   /** @param data what is signed, whole @returns the signature as X.509 carries it */
   sign(data: Uint8Array): Promise<Uint8Array>;
 }
+
+/** What Signer is, for callers without types; a class may implement it. */
+export const SIGNER: Kind = kind(
+  "a signer (signerFor gives one)",
+  (value) =>
+    typeof value === "object" &&
+    value !== null &&
+    (value as Partial<Signer>).algorithm instanceof Uint8Array &&
+    typeof (value as Partial<Signer>).sign === "function",
+);
 
 export interface SignerOptions {
   /** Absent: the curve's own size for EC, SHA-256 for RSA. Edwards curves have none to choose. */

@@ -88,7 +88,7 @@ describe.each(subjects)("the API on $name", ({ open }) => {
 
   test("a token is found by label, serial and URI; a miss and an ambiguity list the candidates", async () => {
     expect(await module.token({ serial: token.info.serialNumber })).toBe(token);
-    expect(await module.token({})).toBe(token);
+    expect(await module.onlyToken()).toBe(token);
     const missed = await module.token({ label: "nope" }).catch((error: unknown) => error);
     expect(missed).toBeInstanceOf(TokenNotFoundError);
     expect((missed as TokenNotFoundError).hints.join()).toContain("token=api");

@@ -1,7 +1,16 @@
 /** PKCS#11 URIs; clauses are of RFC 7512. */
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { formatUri, matchesToken, type Pkcs11Uri, parseUri, redactUri, sameUri } from "../../src/cryptoki/uri.ts";
+import {
+  formatUri,
+  isUri,
+  matchesToken,
+  type Pkcs11Uri,
+  parseUri,
+  redactUri,
+  sameUri,
+  UriError,
+} from "../../src/cryptoki/uri.ts";
 
 const TOKEN = {
   label: "My token",
@@ -46,6 +55,26 @@ describe("parsing", () => {
       path: { token: "a", "vendor-x": "b" },
       query: { "vendor-y": "c" },
     });
+  });
+
+  test("the scheme is written in either case (RFC 3986 3.1)", () => {
+    expect(parseUri("PKCS11:token=a")).toEqual(parseUri("pkcs11:token=a"));
+    expect(formatUri(parseUri("Pkcs11:token=a"))).toBe("pkcs11:token=a");
+    expect(isUri("PKCS11:")).toBe(true);
+  });
+
+  test("an unknown query attribute that repeats keeps all its values, in their order (2.3)", () => {
+    const uri = parseUri("pkcs11:token=a?x=1&y=2&x=3&x=1");
+    expect(uri.query).toEqual({ x: ["1", "3", "1"], y: "2" });
+    expect(formatUri(uri)).toBe("pkcs11:token=a?x=1&x=3&x=1&y=2");
+    expect(sameUri(uri, parseUri("pkcs11:token=a?x=1"))).toBe(false);
+  });
+
+  test("an attribute may be called as JavaScript's own are", () => {
+    expect(formatUri(parseUri("pkcs11:__proto__=a;constructor=b?toString=c"))).toBe(
+      "pkcs11:__proto__=a;constructor=b?toString=c",
+    );
+    expect(() => parseUri("pkcs11:__proto__=a;__proto__=b")).toThrow("has __proto__ twice");
   });
 
   test.each([
@@ -93,10 +122,51 @@ describe("formatting", () => {
       },
       { requiredKeys: [] },
     ),
-    query: fc.record({ "pin-source": text, "module-path": text }, { requiredKeys: [] }),
+    query: fc.record(
+      { "pin-source": text, "module-path": text, "x-vendor": fc.oneof(text, fc.array(text, { minLength: 2 })) },
+      { requiredKeys: [] },
+    ),
   });
   test("parsing inverts formatting", () => {
     fc.assert(fc.property(anyUri, (uri) => sameUri(parseUri(formatUri(uri)), uri)));
+  });
+
+  test("formatting is canonical: what it gives is parsed and formatted to itself", () => {
+    fc.assert(fc.property(anyUri, (uri) => formatUri(parseUri(formatUri(uri))) === formatUri(uri)));
+  });
+
+  // 2.3: pk11-res-avail and the characters that only the path or only the query has.
+  const path = [..."abcXYZ019-._~:[]@!$'()*+,=&"];
+  const query = [...path.filter((c) => c !== "&"), "/", "?", "|"];
+  const spelled = (characters: string[]) =>
+    fc
+      .array(fc.constantFrom(...characters, "%3b", "%3B", "%25", "%20", "%c3%A9"), { minLength: 1 })
+      .map((c) => c.join(""));
+  test("what may stand unescaped in each part stands for itself, in whatever case escapes are (2.3, 2.6)", () => {
+    fc.assert(
+      fc.property(spelled(path), spelled(query), (a, b) => {
+        const uri = parseUri(`pkcs11:object=${a};token=t?pin-source=${b}`);
+        expect(uri.path.object).toBe(decodeURIComponent(a));
+        expect(uri.query["pin-source"]).toBe(decodeURIComponent(b));
+        const upper = (value: string) => value.replaceAll(/%../g, (one) => one.toUpperCase());
+        expect(sameUri(uri, parseUri(`PKCS11:token=t;object=${upper(a)}?pin-source=${upper(b)}`))).toBe(true);
+      }),
+    );
+  });
+
+  test("any text that is not a URI is refused with a UriError", () => {
+    const nearly = fc.array(
+      fc.constantFrom("pkcs11:", "token", "id", "type", "=", ";", "?", "&", "%", "%f", "%ff", "a", "é"),
+    );
+    fc.assert(
+      fc.property(nearly, (pieces) => {
+        try {
+          parseUri(pieces.join(""));
+        } catch (error) {
+          expect(error).toBeInstanceOf(UriError);
+        }
+      }),
+    );
   });
 });
 

@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { inspect } from "node:util";
 import { describe, expect, onTestFinished, test } from "vitest";
 import { Pin } from "../../src/cryptoki/pin.ts";
+import { UriError } from "../../src/cryptoki/uri.ts";
 import { type PinSource, PinSourceError, pinSourceFromUri, readPin } from "../../src/pins/sources.ts";
 
 function folder(): string {
@@ -83,6 +84,8 @@ describe("other sources", () => {
     expect(pinSourceFromUri("file:/etc/a%20pin")).toEqual({ file: "/etc/a pin" });
     expect(pinSourceFromUri("file:///etc/pin")).toEqual({ file: "/etc/pin" });
     expect(() => pinSourceFromUri("|touch /tmp/x")).toThrow(PinSourceError);
+    expect(() => pinSourceFromUri("file:%zz")).toThrow(UriError);
+    expect(() => pinSourceFromUri("file://[/etc/pin")).toThrow(UriError);
   });
 });
 

@@ -1,11 +1,13 @@
 /** Names, extensions, certificates and requests, judged by OpenSSL. Keys are node:crypto's here; tokens come elsewhere. */
 import { execFileSync } from "node:child_process";
-import { generateKeyPairSync, type KeyObject, sign } from "node:crypto";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { generateKeyPairSync, type KeyObject, sign, X509Certificate } from "node:crypto";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, describe, expect, test } from "vitest";
+import { utf8 } from "../../src/codec/bytes.ts";
 import { derNull, derOid, derSequence } from "../../src/codec/der.ts";
+import { CodecError } from "../../src/codec/errors.ts";
 import { makeCertificate } from "../../src/x509/certificates.ts";
 import { decodeName, encodeName, formatName, parseName } from "../../src/x509/names.ts";
 import { publicKeyJwk, publicKeySsh } from "../../src/x509/public-keys.ts";
@@ -126,6 +128,94 @@ describe.skipIf(!peer("openssl"))("OpenSSL reads", () => {
     expect(() => readRequest(der)).toThrow("not signed with the key that it carries");
   });
 
+  // OpenSSL's configuration separates with semicolons and sections what a declaration writes in place.
+  test.each([
+    ["basicConstraints=critical,CA:TRUE,pathlen:2"],
+    ["basicConstraints=CA:TRUE,pathlen:128"],
+    ["basicConstraints=CA:FALSE"],
+    ["keyUsage=digitalSignature"],
+    ["keyUsage=critical,keyCertSign,cRLSign"],
+    ["keyUsage=encipherOnly"],
+    ["keyUsage=keyAgreement,decipherOnly"],
+    ["extendedKeyUsage=serverAuth,clientAuth,codeSigning,emailProtection,timeStamping,OCSPSigning"],
+    ["extendedKeyUsage=critical,ipsecIKE,msSmartcardLogin,anyExtendedKeyUsage,2.999.1234567.3"],
+    ["subjectAltName=DNS:www.example.com,email:b@example.com,URI:https://example.com/x,RID:1.2.3"],
+    ["subjectAltName=IP:192.0.2.1,IP:2001:db8::1,IP:::,IP:::1,IP:1:2:3:4:5:6:7:8,IP:::ffff:192.0.2.1,IP:fe80:1::"],
+    ["subjectAltName=email:copy"],
+    [`subjectAltName=${Array.from({ length: 30 }, (_, i) => `DNS:host-${i}.example.com`).join(",")}`],
+    ["subjectAltName=dirName:C=US/O=Example/CN=y", "subjectAltName=dirName:other"],
+    ["nameConstraints=permitted;DNS:.example.com,excluded;email:.example.net"],
+    [
+      "nameConstraints=critical,excluded;IP:192.0.2.0/25,permitted;IP:2001:db8::/33",
+      "nameConstraints=critical,excluded;IP:192.0.2.0/255.255.255.128,permitted;IP:2001:db8::/ffff:ffff:8000::",
+    ],
+    ["certificatePolicies=1.2.3.4,2.5.29.32.0"],
+    ["authorityInfoAccess=OCSP;URI:http://ocsp.example.com,caIssuers;URI:http://example.com/ca.crt"],
+    ["crlDistributionPoints=URI:http://example.com/ca.crl,URI:http://example.net/ca.crl"],
+    ["subjectKeyIdentifier=hash"],
+    ["subjectKeyIdentifier=01:02:AB"],
+    ["1.2.3.4.5=critical,DER:04:02:AB:CD"],
+  ])("and writes the very bytes of %s", async (extension, itsForm = extension) => {
+    const equals = itsForm.indexOf("=");
+    writeFileSync(
+      join(folder, "ext.cnf"),
+      `[req]\ndistinguished_name = dn\nreq_extensions = ext\n[dn]\n[other]\nC = US\nO = Example\nCN = y\n` +
+        `[ext]\n${itsForm.slice(0, equals)} = ${itsForm.slice(equals + 1)}\n`,
+    );
+    writeFileSync(join(folder, "rsa.pem"), rsa.privateKey.export({ format: "pem", type: "pkcs8" }));
+    const subject = ["-subj", "/CN=x/emailAddress=a@example.com"];
+    const theirs = openssl("req", "-new", "-key", "rsa.pem", "-sha256", "-utf8", "-config", "ext.cnf", ...subject);
+    const ours = await makeRequest(parseName("CN=x/emailAddress=a@example.com"), spki, [extension], signer);
+    expect(readRequest(ours).extensions).toEqual(readRequest(Buffer.from(theirs)).extensions);
+    expect(requestPem(ours).replaceAll("\n", "")).toBe(theirs.replaceAll("\n", ""));
+  });
+
+  test.each(["keyid", "keyid:always,issuer:always", "issuer", "keyid,issuer:always"])(
+    "and writes the very certificate with authorityKeyIdentifier=%s",
+    async (value) => {
+      const ec = generateKeyPairSync("ed25519");
+      writeFileSync(join(folder, "rsa.pem"), rsa.privateKey.export({ format: "pem", type: "pkcs8" }));
+      writeFileSync(join(folder, "ec.pem"), ec.privateKey.export({ format: "pem", type: "pkcs8" }));
+      writeFileSync(
+        join(folder, "aki.cnf"),
+        `subjectKeyIdentifier = hash\nbasicConstraints = critical,CA:FALSE\nauthorityKeyIdentifier = ${value}\n`,
+      );
+      openssl(
+        "req",
+        "-x509",
+        "-key",
+        "rsa.pem",
+        "-set_serial",
+        "0x8012",
+        "-subj",
+        "/O=Example/CN=CA",
+        "-out",
+        "ca.pem",
+      );
+      openssl("req", "-new", "-key", "ec.pem", "-subj", "/CN=leaf", "-out", "leaf.csr");
+      const issue = ["x509", "-req", "-in", "leaf.csr", "-CA", "ca.pem", "-CAkey", "rsa.pem", "-sha256"];
+      const theirs = openssl(...issue, "-set_serial", "0xfe01", "-extfile", "aki.cnf");
+      const made = new X509Certificate(theirs);
+      const ours = await makeCertificate(
+        {
+          subject: parseName("CN=leaf"),
+          spki: spkiOf(ec.publicKey),
+          issuer: readCertificate(new X509Certificate(readFileSync(join(folder, "ca.pem"))).raw),
+          notBefore: new Date(made.validFrom),
+          notAfter: new Date(made.validTo),
+          serial: Uint8Array.of(0xfe, 0x01),
+          extensions: [
+            "subjectKeyIdentifier=hash",
+            "basicConstraints=critical,CA:FALSE",
+            `authorityKeyIdentifier=${value}`,
+          ],
+        },
+        signer,
+      );
+      expect(Buffer.from(ours).toString("hex")).toBe(made.raw.toString("hex"));
+    },
+  );
+
   test.each([
     [
       "C=US/ST=California/L=Carlsbad/O=Example/CN=Example CA",
@@ -180,12 +270,41 @@ describe("what cannot be is refused", () => {
     ["nameConstraints=permitted;IP:192.0.2.0/255.0.255.0", "is not a range of addresses"],
     ["certificatePolicies=abc", "is not an object identifier"],
     ["authorityInfoAccess=URI:http://x", "is not OCSP;URI:… or caIssuers;URI:…"],
+    ["subjectAltName=IP:fe80::1%eth0", "is not an IP address"],
+    ["subjectAltName=RID:1.40.1", "is not an object identifier"],
+    ["nameConstraints=permitted;IP:192.0.2.0/33", "is not a range of addresses"],
+    ["nameConstraints=permitted;IP:192.0.2.0/ffff::", "is not a range of addresses"],
     ["1.2.3=abc", "takes DER:hex"],
     ["foo=bar", 'there is no extension "foo"'],
     ["v3_server", "is not an extension"],
     ["keyUsage=", "has an empty value"],
   ])("%s", async (extension, fault) => {
     await expect(printed(extension)).rejects.toThrow(fault);
+  });
+});
+
+describe("certificates and requests that cannot be are refused", () => {
+  const dated = (notAfter: Date, serial?: Uint8Array) =>
+    makeCertificate(
+      { subject: parseName("CN=x"), spki, notBefore: new Date(0), notAfter, serial, extensions: [] },
+      signer,
+    );
+
+  test.each([Uint8Array.of(0, 0), new Uint8Array(20).fill(0xff)])("the serial number %s", async (serial) => {
+    await expect(dated(new Date(1e12), serial)).rejects.toThrow("positive number of at most 20 bytes");
+  });
+
+  test("a date beyond the year 9999", async () => {
+    await expect(dated(new Date(Date.UTC(10_000, 0)))).rejects.toThrow("the years 0 to 9999");
+  });
+
+  test("a public key that is none", async () => {
+    await expect(makeRequest(parseName("CN=x"), utf8("not a key"), [], signer)).rejects.toThrow("public key at byte");
+  });
+
+  test("a request that is broken off", async () => {
+    const der = await makeRequest(parseName("CN=x"), spki, [], signer);
+    expect(() => readRequest(der.subarray(0, 100))).toThrow(CodecError);
   });
 });
 

@@ -2,10 +2,10 @@
  * Objects: finding, reading, changing, making (PKCS#11 3.1, 5.7).
  * @module
  */
-import { type AttributeName, attributeKind, attributeName, CKA } from "../../spec/attributes.ts";
+import { type AttributeName, attributeKind, attributeName, type CKA } from "../../spec/attributes.ts";
 import { hasFlag, SESSION_FLAGS } from "../../spec/flags.ts";
 import type { URI_TYPES, UriType } from "../../spec/uri.ts";
-import { type Attributes, fromPort, type NamedValue, toTemplate } from "../attributes.ts";
+import { type Attributes, attributeRow, fromPort, type NamedValue, toTemplate } from "../attributes.ts";
 import { failedWith, KeywrightError } from "../errors.ts";
 import type { Ulong } from "../port.ts";
 import { formatUri, objectUri } from "../uri.ts";
@@ -44,10 +44,10 @@ export class TokenObject {
 
   /**
    * Reads attributes in one call. One that the object does not have, or that may not leave the token, is absent.
-   * @throws CryptokiError for any other failure
+   * @throws AttributeError for a name that the table does not have; CryptokiError for any other failure
    */
   async get<N extends AttributeName>(...names: N[]): Promise<AttributesRead<N>> {
-    const requests = names.map((name) => ({ type: CKA[name][0] }));
+    const requests = names.map((name) => ({ type: attributeRow(name)[0] }));
     const { values } = await this.session.call("C_GetAttributeValue", {
       session: this.session.handle,
       object: this.handle,

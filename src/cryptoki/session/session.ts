@@ -6,6 +6,7 @@
  * @module
  */
 import type { FunctionName } from "../../spec/functions.ts";
+import { BYTES, isPlain, kind, requireArguments, whole } from "../arguments.ts";
 import type { Attributes } from "../attributes.ts";
 import { failedWith } from "../errors.ts";
 import type { PinSupply } from "../pin.ts";
@@ -19,6 +20,22 @@ import { type Data, sign, verify } from "./signing.ts";
 
 /** How many PKCS#11 sessions one Session opens at most. */
 const POOL_LIMIT = 8;
+
+/** How many random bytes one call asks for at most. */
+const MOST_RANDOM = 2 ** 20;
+
+const ATTRIBUTES = kind('attributes like { CKA_LABEL: "www" }', isPlain);
+const MECHANISM = kind(
+  'a mechanism like ecdsa("SHA-256") or mechanism("CKM_…")',
+  (value) => isPlain(value) && typeof value.type === "number",
+);
+const OBJECT = kind("an object of the token (TokenObject)", (value) => value instanceof TokenObject);
+const DATA = kind(
+  "bytes (Uint8Array), or pieces of them to iterate over",
+  (value) =>
+    value instanceof Uint8Array ||
+    (typeof value === "object" && value !== null && (Symbol.iterator in value || Symbol.asyncIterator in value)),
+);
 
 export class Session {
   readonly token: Token;
@@ -96,6 +113,7 @@ export class Session {
 
   /** The objects that match, one by one; the search runs on a session of its own. */
   find(match: Attributes = {}): AsyncIterable<TokenObject> {
+    requireArguments("session.find", { match: [match, ATTRIBUTES] });
     return findObjects(this, match);
   }
 
@@ -103,7 +121,8 @@ export class Session {
    * The one object that matches.
    * @throws ObjectNotFoundError when there is none, or more than one (listing them)
    */
-  findOne(match: Attributes): Promise<TokenObject> {
+  async findOne(match: Attributes): Promise<TokenObject> {
+    requireArguments("session.findOne", { match: [match, ATTRIBUTES] });
     return findOne(this, match);
   }
 
@@ -113,60 +132,97 @@ export class Session {
   }
 
   /** Imports an object: a certificate, data, or a key whose value is known. */
-  create(attributes: Attributes): Promise<TokenObject> {
+  async create(attributes: Attributes): Promise<TokenObject> {
+    requireArguments("session.create", { attributes: [attributes, ATTRIBUTES] });
     return createObject(this, attributes);
   }
 
-  generateKeyPair(mechanism: Mechanism, publicKey: Attributes, privateKey: Attributes): Promise<KeyPair> {
+  async generateKeyPair(mechanism: Mechanism, publicKey: Attributes, privateKey: Attributes): Promise<KeyPair> {
+    requireArguments("session.generateKeyPair", {
+      mechanism: [mechanism, MECHANISM],
+      publicKey: [publicKey, ATTRIBUTES],
+      privateKey: [privateKey, ATTRIBUTES],
+    });
     return generateKeyPair(this, mechanism, publicKey, privateKey);
   }
 
-  generateKey(mechanism: Mechanism, attributes: Attributes): Promise<TokenObject> {
+  async generateKey(mechanism: Mechanism, attributes: Attributes): Promise<TokenObject> {
+    requireArguments("session.generateKey", {
+      mechanism: [mechanism, MECHANISM],
+      attributes: [attributes, ATTRIBUTES],
+    });
     return generateKey(this, mechanism, attributes);
   }
 
   /** Signs; data that comes in pieces is signed piece by piece. */
-  sign(key: TokenObject, mechanism: Mechanism, data: Data): Promise<Uint8Array> {
+  async sign(key: TokenObject, mechanism: Mechanism, data: Data): Promise<Uint8Array> {
+    requireArguments("session.sign", { key: [key, OBJECT], mechanism: [mechanism, MECHANISM], data: [data, DATA] });
     return sign(this, key, mechanism, data);
   }
 
   /** Whether a signature is right; anything but a wrong signature throws. */
-  verify(key: TokenObject, mechanism: Mechanism, data: Data, signature: Uint8Array): Promise<boolean> {
+  async verify(key: TokenObject, mechanism: Mechanism, data: Data, signature: Uint8Array): Promise<boolean> {
+    requireArguments("session.verify", {
+      key: [key, OBJECT],
+      mechanism: [mechanism, MECHANISM],
+      data: [data, DATA],
+      signature: [signature, BYTES],
+    });
     return verify(this, key, mechanism, data, signature);
   }
 
-  encrypt(key: TokenObject, mechanism: Mechanism, data: Uint8Array): Promise<Uint8Array> {
+  async encrypt(key: TokenObject, mechanism: Mechanism, data: Uint8Array): Promise<Uint8Array> {
+    requireArguments("session.encrypt", { key: [key, OBJECT], mechanism: [mechanism, MECHANISM], data: [data, BYTES] });
     return encrypt(this, key, mechanism, data);
   }
 
-  decrypt(key: TokenObject, mechanism: Mechanism, data: Uint8Array): Promise<Uint8Array> {
+  async decrypt(key: TokenObject, mechanism: Mechanism, data: Uint8Array): Promise<Uint8Array> {
+    requireArguments("session.decrypt", { key: [key, OBJECT], mechanism: [mechanism, MECHANISM], data: [data, BYTES] });
     return decrypt(this, key, mechanism, data);
   }
 
   /** The value of `key`, wrapped (encrypted) with `wrappingKey`. */
-  wrap(wrappingKey: TokenObject, mechanism: Mechanism, key: TokenObject): Promise<Uint8Array> {
+  async wrap(wrappingKey: TokenObject, mechanism: Mechanism, key: TokenObject): Promise<Uint8Array> {
+    requireArguments("session.wrap", {
+      wrappingKey: [wrappingKey, OBJECT],
+      mechanism: [mechanism, MECHANISM],
+      key: [key, OBJECT],
+    });
     return wrapKey(this, wrappingKey, mechanism, key);
   }
 
-  unwrap(
+  async unwrap(
     unwrappingKey: TokenObject,
     mechanism: Mechanism,
     wrapped: Uint8Array,
     attributes: Attributes,
   ): Promise<TokenObject> {
+    requireArguments("session.unwrap", {
+      unwrappingKey: [unwrappingKey, OBJECT],
+      mechanism: [mechanism, MECHANISM],
+      wrapped: [wrapped, BYTES],
+      attributes: [attributes, ATTRIBUTES],
+    });
     return unwrapKey(this, unwrappingKey, mechanism, wrapped, attributes);
   }
 
-  derive(baseKey: TokenObject, mechanism: Mechanism, attributes: Attributes): Promise<TokenObject> {
+  async derive(baseKey: TokenObject, mechanism: Mechanism, attributes: Attributes): Promise<TokenObject> {
+    requireArguments("session.derive", {
+      baseKey: [baseKey, OBJECT],
+      mechanism: [mechanism, MECHANISM],
+      attributes: [attributes, ATTRIBUTES],
+    });
     return deriveKey(this, baseKey, mechanism, attributes);
   }
 
-  digest(mechanism: Mechanism, data: Data): Promise<Uint8Array> {
+  async digest(mechanism: Mechanism, data: Data): Promise<Uint8Array> {
+    requireArguments("session.digest", { mechanism: [mechanism, MECHANISM], data: [data, DATA] });
     return digest(this, mechanism, data);
   }
 
-  /** Random bytes from the token. @param length in bytes */
-  random(length: number): Promise<Uint8Array> {
+  /** Random bytes from the token. @param length in bytes, 1 to 1 048 576 */
+  async random(length: number): Promise<Uint8Array> {
+    requireArguments("session.random", { length: [length, whole(1, MOST_RANDOM)] });
     return random(this, length);
   }
 }

@@ -176,15 +176,11 @@ function extensionsDiffer(
       : { issuer: { spki: parent.spki, name: parent.subject, serial: Buffer.from(parent.serial, "hex") } }),
   });
   const actual = readExtensions(facts.der);
-  for (const { extnID, critical, extnValue } of wanted) {
-    const found = actual.find(({ oid }) => oid === extnID);
-    const same =
-      found !== undefined &&
-      found.critical === critical &&
-      Buffer.compare(found.value, Buffer.from(extnValue.buffer)) === 0;
-    if (!same)
-      return `extension ${EXTENSION_NAMES[extnID] ?? extnID} is ${found === undefined ? "missing" : "different"}`;
+  for (const { oid, critical, value } of wanted) {
+    const found = actual.find((one) => one.oid === oid);
+    const same = found !== undefined && found.critical === critical && Buffer.compare(found.value, value) === 0;
+    if (!same) return `extension ${EXTENSION_NAMES[oid] ?? oid} is ${found === undefined ? "missing" : "different"}`;
   }
-  const extra = actual.find(({ oid }) => !wanted.some(({ extnID }) => extnID === oid));
+  const extra = actual.find(({ oid }) => !wanted.some((one) => one.oid === oid));
   return extra === undefined ? undefined : `extension ${EXTENSION_NAMES[extra.oid] ?? extra.oid} is not declared`;
 }

@@ -39,13 +39,16 @@ describe("modules that offer different function lists", () => {
     await provider.close();
   });
 
-  test("p11-kit's client, which refuses C_Initialize without locking, loads", async () => {
-    const provider = nativeModule({ path: "p11-kit-client" });
-    const p11 = await provider.open();
-    await p11.call("C_Initialize", { args: {} });
-    expect((await p11.call("C_GetInfo", {})).info.manufacturerID).toBe("p11-kit");
-    await provider.close();
-  });
+  test.skipIf(!peer("p11-kit-client"))(
+    "p11-kit's client, which refuses C_Initialize without locking, loads",
+    async () => {
+      const provider = nativeModule({ path: "p11-kit-client" });
+      const p11 = await provider.open();
+      await p11.call("C_Initialize", { args: {} });
+      expect((await p11.call("C_GetInfo", {})).info.manufacturerID).toBe("p11-kit");
+      await provider.close();
+    },
+  );
 });
 
 describe("files that are no module for this machine", () => {
