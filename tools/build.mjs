@@ -1,6 +1,6 @@
 // Builds the library (one file per module, tsc) and the command (bundled, esbuild) into dist/.
 import { spawnSync } from "node:child_process";
-import { chmodSync, existsSync, rmSync } from "node:fs";
+import { chmodSync, rmSync, writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { build } from "esbuild";
 
@@ -20,19 +20,24 @@ const entries = {
   "module-process": "src/modules/process-main.ts",
 };
 await build({
-  entryPoints: Object.fromEntries(Object.entries(entries).filter(([, file]) => existsSync(file))),
+  entryPoints: entries,
   outdir: "dist/bin",
   bundle: true,
-  splitting: true,
-  format: "esm",
+  // One file each, whose modules run when they are first needed: 15 ms less for a plan than ESM in chunks.
+  format: "cjs",
   platform: "node",
   target: "node20.19",
+  // require() in its place: Node's loader of ESM is not woken up.
+  supported: { "dynamic-import": false },
   // Native packages stay outside; everything else in one place starts several times faster.
   external: ["koffi", "@photostructure/sqlite"],
-  banner: {
-    js: 'import { createRequire as __createRequire } from "node:module"; const require = __createRequire(import.meta.url);',
-  },
+  define: { "import.meta.url": "__url" },
+  banner: { js: 'const __url = require("node:url").pathToFileURL(__filename).href;' },
+  // Less to read; names stay, for traces.
+  minifyWhitespace: true,
+  minifySyntax: true,
   legalComments: "none",
   logLevel: "warning",
 });
-if (existsSync("dist/bin/keywright.js")) chmodSync("dist/bin/keywright.js", 0o755);
+writeFileSync("dist/bin/package.json", '{ "type": "commonjs" }\n');
+chmodSync("dist/bin/keywright.js", 0o755);

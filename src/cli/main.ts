@@ -109,4 +109,4 @@ function lower(text: string): string {
 }
 
 exitOnSignals();
-await exit(await main(process.argv.slice(2)));
+void main(process.argv.slice(2)).then(exit);
