@@ -8,5 +8,5 @@ export { formatName, type Name, parseName } from "../x509/names.ts";
 export { publicKeyJwk, publicKeyOf, publicKeyPem, publicKeySsh } from "../x509/public-keys.ts";
 export { type CertificateFacts, certificatePem, readCertificate, readCertificates } from "../x509/read.ts";
 export { makeRequest, readRequest, requestPem } from "../x509/requests.ts";
-export { type Signer, type SignerOptions, signerFor } from "../x509/signers.ts";
+export { type Signer, type SignerOptions, signerFor, type TokenSigner } from "../x509/signers.ts";
 export { uriPem } from "../x509/uri-pem.ts";

@@ -31,9 +31,6 @@ import { curveFromParams, publicKeyObject } from "./public-keys.ts";
 export interface Signer {
   /** AlgorithmIdentifier, in DER. */
   readonly algorithm: Uint8Array;
-  /** Undefined for Edwards curves, which have none to choose. */
-  readonly digest: DigestName | undefined;
-  readonly pss: boolean;
   /** @param data what is signed, whole @returns the signature as X.509 carries it */
   sign(data: Uint8Array): Promise<Uint8Array>;
 }
@@ -47,6 +44,13 @@ export const SIGNER: Kind = kind(
     (value as Partial<Signer>).algorithm instanceof Uint8Array &&
     typeof (value as Partial<Signer>).sign === "function",
 );
+
+/** A signer with a key in a token. */
+export interface TokenSigner extends Signer {
+  /** Undefined for Edwards curves, which have none to choose. */
+  readonly digest: DigestName | undefined;
+  readonly pss: boolean;
+}
 
 export interface SignerOptions {
   /** Absent: the curve's own size for EC, SHA-256 for RSA. Edwards curves have none to choose. */
@@ -97,7 +101,7 @@ const MGF1 = "1.2.840.113549.1.1.8";
  * one over a digest made here.
  * @throws X509Error for a key that cannot sign (X25519), or where there is no suitable mechanism
  */
-export async function signerFor(session: Session, key: TokenObject, options: SignerOptions = {}): Promise<Signer> {
+export async function signerFor(session: Session, key: TokenObject, options: SignerOptions = {}): Promise<TokenSigner> {
   const read = await key.get("CKA_KEY_TYPE", "CKA_EC_PARAMS", "CKA_ALLOWED_MECHANISMS");
   const { CKA_KEY_TYPE: type, CKA_EC_PARAMS: params, CKA_ALLOWED_MECHANISMS: allowed } = read;
   const choice = new Choice(session, key, allowed ?? []);
@@ -115,7 +119,7 @@ export async function signerFor(session: Session, key: TokenObject, options: Sig
  * A signer that shows that a key is there and works, in any form that the token and the key allow; undefined when there
  * is none.
  */
-export async function anySignerFor(session: Session, key: TokenObject): Promise<Signer | undefined> {
+export async function anySignerFor(session: Session, key: TokenObject): Promise<TokenSigner | undefined> {
   const digests = Object.keys(DIGESTS) as DigestName[];
   const forms = [false, true].flatMap((pss) => digests.map((digest) => ({ pss, digest })));
   for (const options of [{}, ...forms]) {
@@ -130,7 +134,7 @@ export async function anySignerFor(session: Session, key: TokenObject): Promise<
 
 /** Whether a signature that this signer could have made verifies with a public key, outside the token. */
 export function verifies(
-  { digest, pss }: Pick<Signer, "digest" | "pss">,
+  { digest, pss }: Pick<TokenSigner, "digest" | "pss">,
   spki: Uint8Array,
   data: Uint8Array,
   signature: Uint8Array,
@@ -156,14 +160,14 @@ export function fittingDigest(spki: Uint8Array): DigestName | undefined {
   return curve === undefined ? undefined : digestOfCurve(curve);
 }
 
-async function ecSigner(choice: Choice, curve: CurveName, wanted?: DigestName): Promise<Signer> {
+async function ecSigner(choice: Choice, curve: CurveName, wanted?: DigestName): Promise<TokenSigner> {
   const digest = wanted ?? digestOfCurve(curve);
   const algorithm = derSequence(derOid(ECDSA_OIDS[digest]));
   const sign = await choice.sign(digest, ecdsa(digest), ecdsa(), (hash) => hash);
   return { algorithm, digest, pss: false, sign: async (data) => ecdsaToDer(await sign(data)) };
 }
 
-async function rsaSigner(choice: Choice, digest: DigestName, pss: boolean): Promise<Signer> {
+async function rsaSigner(choice: Choice, digest: DigestName, pss: boolean): Promise<TokenSigner> {
   if (pss) {
     const sign = await choice.sign(digest, rsaPss(digest), rsaPss(digest, { prehashed: true }), (hash) => hash);
     return { algorithm: pssAlgorithm(digest), digest, pss, sign };

@@ -22,8 +22,6 @@ afterAll(() => rmSync(folder, { recursive: true, force: true }));
 const rsa = generateKeyPairSync("rsa", { modulusLength: 2048 });
 const signer: Signer = {
   algorithm: derSequence(derOid("1.2.840.113549.1.1.11"), derNull),
-  digest: "SHA-256",
-  pss: false,
   sign: (data) => Promise.resolve(new Uint8Array(sign("sha256", data, rsa.privateKey))),
 };
 const spkiOf = (key: KeyObject) => new Uint8Array(key.export({ format: "der", type: "spki" }));
