@@ -133,7 +133,7 @@ export class World {
   }
 
   /** Works in the token behind the engine's back. */
-  async within(use: (session: Session) => Promise<void>): Promise<void> {
+  async within(use: (session: Session) => Promise<void> | void): Promise<void> {
     const { tokens } = await this.declaration();
     await withTokens(Object.values(tokens), this.surroundings(), async (accesses) => {
       const demo = accesses.get("demo");
