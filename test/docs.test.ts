@@ -15,7 +15,7 @@ const examples = readdirSync(join(root, "docs"))
   .flatMap((name) => {
     const text = readFileSync(join(root, "docs", name), "utf8");
     const blocks = Array.from(text.matchAll(/```ts\n([\s\S]*?)```/g)).filter(([, code]) =>
-      code!.includes('from "keywright"'),
+      code!.includes('from "keywright'),
     );
     return blocks.map(([, code], i) => ({
       name: `${name} ${i + 1}`,
@@ -54,6 +54,14 @@ beforeAll(() => {
 });
 
 describe("the examples", () => {
+  test("everything that the package exports stands in one of them", async () => {
+    const code = examples.map((example) => example.code).join("\n");
+    const missing = Object.keys(await import("../src/index.ts")).filter(
+      (name) => !new RegExp(`\\b${name}\\b`).test(code),
+    );
+    expect(missing).toEqual([]);
+  });
+
   test("there are some, and they compile", { timeout: 120_000 }, () => {
     expect(examples.length).toBeGreaterThan(5);
     for (const [i, { code }] of examples.entries()) writeFileSync(join(folder, `example-${i}.ts`), code);

@@ -7,6 +7,7 @@ export { type Access, type Surroundings, withTokens } from "../lifecycle/access.
 export { type Applied, type ApplyOptions, apply, StalePlanError } from "../lifecycle/apply/apply.ts";
 export type { KeyResult, Progress } from "../lifecycle/apply/execute.ts";
 export { type Declaration, DeclarationError, declarationSchema, readDeclaration } from "../lifecycle/declaration.ts";
+export { type ImportWish, importKeyPair } from "../lifecycle/import.ts";
 export type { Observation } from "../lifecycle/observation.ts";
 export { observe } from "../lifecycle/observe.ts";
 export { type PlanOptions, plan } from "../lifecycle/plan/plan.ts";

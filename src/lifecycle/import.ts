@@ -1,10 +1,13 @@
 /**
- * Templates for a key pair that comes from a file.
+ * A key pair that comes from elsewhere.
  * @module
  */
 import { createPublicKey, type KeyObject } from "node:crypto";
 import type { Attributes } from "../cryptoki/attributes.ts";
-import type { Family } from "../families/families.ts";
+import type { KeyPair } from "../cryptoki/session/keys.ts";
+import { destroyIfThere } from "../cryptoki/session/objects.ts";
+import type { Session } from "../cryptoki/session/session.ts";
+import { type Family, familyOfToken } from "../families/families.ts";
 import { curveByName } from "../spec/curves.ts";
 import { X509Error } from "../x509/errors.ts";
 import { ecPointOf } from "../x509/public-keys.ts";
@@ -17,8 +20,30 @@ export interface ImportWish extends Omit<KeyPairWish, "type" | "usage"> {
   readonly usage?: readonly Usage[] | undefined;
 }
 
-/** @throws X509Error for a key of a kind that tokens do not take here */
-export function importTemplates(key: KeyObject, wish: ImportWish, family: Family): Omit<KeyPairTemplates, "mechanism"> {
+/**
+ * Puts a private key and its public key into a token: both or neither. Whoever had the key before may have a copy.
+ * @param session logged in, for writing
+ * @param family what the token is; by default what it says of itself
+ * @throws X509Error for a key of a kind that tokens do not take here; CryptokiError when the token refuses it
+ */
+export async function importKeyPair(
+  session: Session,
+  key: KeyObject,
+  wish: ImportWish,
+  family: Family = familyOfToken(session.token.info, ""),
+): Promise<KeyPair> {
+  const templates = importTemplates(key, wish, family);
+  const privateKey = await session.create(templates.privateKey);
+  try {
+    return { privateKey, publicKey: await session.create(templates.publicKey) };
+  } catch (error) {
+    // Half a key pair would keep its id and label from a second try.
+    await destroyIfThere(privateKey);
+    throw error;
+  }
+}
+
+function importTemplates(key: KeyObject, wish: ImportWish, family: Family): Omit<KeyPairTemplates, "mechanism"> {
   const type = keyTypeOf(key);
   const usage = wish.usage ?? [type.algorithm === "Montgomery" ? ("derive" as const) : ("sign" as const)];
   const { publicKey, privateKey } = keyPairTemplates({ ...wish, type, usage }, family);

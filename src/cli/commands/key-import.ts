@@ -3,8 +3,7 @@
  * @module
  */
 import { createPrivateKey, type KeyObject } from "node:crypto";
-import { destroyIfThere } from "../../cryptoki/session/objects.ts";
-import { importTemplates } from "../../lifecycle/import.ts";
+import { importKeyPair } from "../../lifecycle/import.ts";
 import { command, EXIT, type ExitCode, flag, type Input, text, texts } from "../command.ts";
 import { UsageError } from "../errors.ts";
 import { IN_OPTION, readIn } from "../files.ts";
@@ -42,17 +41,10 @@ export async function run(input: Input<typeof spec>, io: Io): Promise<ExitCode> 
   const key = await readPrivateKey(input, io);
   const target = await findTarget(input.words[0], input, io);
   await withSession(target, input, io, { write: true }, async (session, { family, locked }) => {
-    const templates = importTemplates(key, { identity, usage, attributes: { extractable: input.extractable } }, family);
-    const [privateKey, publicKey] = await locked(async () => {
+    const wish = { identity, usage, attributes: { extractable: input.extractable } };
+    const { privateKey, publicKey } = await locked(async () => {
       await refuseTaken(session, { identity });
-      const privateKey = await session.create(templates.privateKey);
-      try {
-        return [privateKey, await session.create(templates.publicKey)];
-      } catch (error) {
-        // Half a key pair would keep the id and label from a second try.
-        await destroyIfThere(privateKey);
-        throw error;
-      }
+      return importKeyPair(session, key, wish, family);
     });
     const objects = [await objectValue(privateKey), await objectValue(publicKey)];
     io.show(objectListView, { token: session.token.uri, objects });
