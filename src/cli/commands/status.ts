@@ -5,6 +5,7 @@
 import { withTokens } from "../../lifecycle/access.ts";
 import { observe } from "../../lifecycle/observe.ts";
 import { plan } from "../../lifecycle/plan/plan.ts";
+import { refusals } from "../../lifecycle/plan/steps.ts";
 import { statusOf } from "../../lifecycle/status.ts";
 import { command, EXIT, type ExitCode, flag, type Input } from "../command.ts";
 import type { Io } from "../io.ts";
@@ -21,10 +22,13 @@ export const spec = command({
 export async function run(input: Input<typeof spec>, io: Io): Promise<ExitCode> {
   const declaration = await loadDeclaration(input);
   const surroundings = surroundingsOf(declaration, input, io);
-  const status = await withTokens(Object.values(declaration.tokens), surroundings, async (accesses) => {
+  const { status, planned } = await withTokens(Object.values(declaration.tokens), surroundings, async (accesses) => {
     const observation = await observe(declaration, accesses, surroundings);
-    return statusOf(declaration, observation, plan(declaration, observation, surroundings.now()));
+    const planned = plan(declaration, observation, surroundings.now());
+    return { status: statusOf(declaration, observation, planned), planned };
   });
   io.show(statusView, status);
-  return status.keys.some(({ state }) => state === "refused" || state === "unreadable") ? EXIT.failed : EXIT.done;
+  const refused = refusals(planned);
+  if (refused.some(({ pin }) => pin)) return EXIT.pin;
+  return refused.length > 0 ? EXIT.failed : EXIT.done;
 }

@@ -109,6 +109,7 @@ export function attributeTexts(attributes: Attributes): Record<string, string> {
   const text = (value: unknown): string => {
     if (value instanceof Uint8Array) return value.length === 0 ? "(empty)" : `0x${Buffer.from(value).toString("hex")}`;
     if (Array.isArray(value)) return value.map(text).join(", ");
+    if (value === "") return "(empty)";
     return typeof value === "object" ? JSON.stringify(value) : String(value);
   };
   return Object.fromEntries(Object.entries(attributes).map(([name, value]) => [name, text(value)]));
