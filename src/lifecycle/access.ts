@@ -152,19 +152,15 @@ async function withOpenModule<T>(
   surroundings: Surroundings,
   use: (access: Access) => Promise<T>,
 ): Promise<T> {
-  let token: Token;
+  let found: Found;
   try {
-    token = await module.token(wantedToken(declared));
-    if (!token.has("CKF_TOKEN_INITIALIZED") || !token.has("CKF_USER_PIN_INITIALIZED")) {
-      const reason = `${token.uri} is not initialised yet`;
-      return await use({ state: "absent", declared, reason, blank: token, module });
-    }
+    found = await lookFor(declared, module);
   } catch (error) {
-    if (error instanceof TokenNotFoundError && error.candidates.length === 0) {
-      const blank = await blankToken(declared, module);
-      return use({ state: "absent", declared, reason: error.message, blank, module });
-    }
     return use(unreadable(declared, error));
+  }
+  const { token, reason } = found;
+  if (reason !== undefined || token === undefined) {
+    return use({ state: "absent", declared, reason: reason ?? "", blank: token, module });
   }
   const pin = keptPin(
     pinFor(declaredPins(declared), "USER", pinContext(declared, surroundings)),
@@ -191,6 +187,39 @@ async function withOpenModule<T>(
     return await use(unreadable(declared, error));
   } finally {
     pin?.wipe();
+  }
+}
+
+interface Found {
+  /** The token; where there is a reason, what it can be made of. */
+  readonly token: Token | undefined;
+  /** Why it is not there. */
+  readonly reason?: string;
+}
+
+/** The declared token, or what it can be made of; without a login. */
+async function lookFor(declared: TokenDeclaration, module: Module): Promise<Found> {
+  try {
+    const token = await module.token(wantedToken(declared));
+    if (token.has("CKF_TOKEN_INITIALIZED") && token.has("CKF_USER_PIN_INITIALIZED")) return { token };
+    return { token, reason: `${token.uri} is not initialised yet` };
+  } catch (error) {
+    if (!(error instanceof TokenNotFoundError && error.candidates.length === 0)) throw error;
+    return { token: await blankToken(declared, module), reason: error.message };
+  }
+}
+
+/** Looks anew for what a declared token is or can be made of, in a module that is opened for it. */
+export async function withFreshToken<T>(
+  declared: TokenDeclaration,
+  surroundings: Surroundings,
+  use: (token: Token | undefined) => Promise<T>,
+): Promise<T> {
+  const module = await surroundings.open(declared);
+  try {
+    return await use((await lookFor(declared, module)).token);
+  } finally {
+    await module.close();
   }
 }
 

@@ -15,6 +15,9 @@ export interface TokenLockOptions {
   readonly onWait?: (holder: string) => void;
 }
 
+/** Held by whoever makes a token, until it has its PINs: which one is blank is not known by name. */
+export const MAKING_TOKENS = "making tokens";
+
 /**
  * Runs `use` while holding the locks of tokens. Never while a person is asked.
  * @param tokens their URIs, so that it does not matter how they were named; of one that is to be made, what it will be

@@ -99,6 +99,18 @@ export function lifecycle(token: LifecycleToken): void {
       expect(certificate!.notAfter.toISOString()).toBe("2027-02-19T12:00:00.000Z");
     });
 
+    test("a token that somebody else makes while a person is asked is not made again, and keeps what is in it", async () => {
+      const w = world(CA);
+      const other = async () => {
+        await w.applied();
+        return true;
+      };
+      await expect(w.applied({ confirm: other })).rejects.toMatchObject({ code: "ERR_PLAN_STALE" });
+      const published = w.read("ca.crt");
+      expect(await w.steps()).toEqual(["keep ca"]);
+      expect(w.read("ca.crt")).toBe(published);
+    });
+
     test("the same observation gives the same plan, byte for byte", async () => {
       const w = world(CA + www());
       expect(JSON.stringify(await w.plan())).toBe(JSON.stringify(await w.plan()));

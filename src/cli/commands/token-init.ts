@@ -5,8 +5,8 @@
 import { type Module, TokenNotFoundError } from "../../cryptoki/module.ts";
 import type { Token } from "../../cryptoki/token.ts";
 import { type Family, familyOfLibrary, familyOfToken } from "../../families/families.ts";
-import { makeToken } from "../../lifecycle/apply/initialise.ts";
-import { withTokenLocks } from "../../lifecycle/token-locks.ts";
+import { makeToken, requireUnchanged } from "../../lifecycle/apply/initialise.ts";
+import { MAKING_TOKENS, withTokenLocks } from "../../lifecycle/token-locks.ts";
 import { command, EXIT, type ExitCode, flag, type Input, text } from "../command.ts";
 import { confirmDestruction, YES_OPTION } from "../confirm.ts";
 import { TakenError, UsageError } from "../errors.ts";
@@ -42,31 +42,40 @@ export async function run(input: Input<typeof spec>, io: Io): Promise<ExitCode> 
   if (label === undefined) throw new UsageError("token init needs a label", ["add --label LABEL"]);
   const reference = { label, ...target.reference, soRecovery: !input.noSoRecovery };
   const pins = pinsAt(target, io);
-  await withModule(reference, input, pins, async (module) => {
-    const token = await chosen(module, label, target, input, io);
-    const family = familyOfToken(token.info, reference.module);
-    if (pins.pin === undefined || (pins.soPin === undefined && family.initialise !== "pin")) {
-      throw new UsageError("token init needs both PINs", [
-        "add --so-pin SOURCE and --pin SOURCE, or run it at a terminal",
-      ]);
-    }
-    const locks = [token.uri, JSON.stringify([reference.module, reference.store, label])];
-    await makeToken(token, {
-      label,
-      family,
-      pins,
-      context: pinContext(target, label, io),
-      anew: true,
-      locked: (change) =>
-        withTokenLocks(locks, lockOptions(input, io), async () => {
-          // Somebody may have made it while a person was asked.
-          await refuseTaken(module, label, token);
-          await change();
+  const token = await withModule(reference, input, pins, (module) => chosen(module, label, target, input, io));
+  const family = familyOfToken(token.info, reference.module);
+  if (pins.pin === undefined || (pins.soPin === undefined && family.initialise !== "pin")) {
+    throw new UsageError("token init needs both PINs", [
+      "add --so-pin SOURCE and --pin SOURCE, or run it at a terminal",
+    ]);
+  }
+  await makeToken(token, {
+    label,
+    family,
+    pins,
+    context: pinContext(target, label, io),
+    anew: true,
+    // While a person is asked for the PINs, the module is not open: somebody else may make tokens.
+    locked: (change) =>
+      withTokenLocks([MAKING_TOKENS, token.uri], lockOptions(input, io), () =>
+        withModule(reference, input, pins, async (module) => {
+          const fresh = await again(module, token);
+          await refuseTaken(module, label, fresh);
+          requireUnchanged(token, fresh, label);
+          await change(fresh);
+          io.show(tokenView, tokenValue(fresh, target.reference.module));
         }),
-    });
-    io.show(tokenView, tokenValue(token, target.reference.module));
+      ),
   });
   return EXIT.done;
+}
+
+/** The token that was chosen, as it is now; any blank one for a blank one. */
+async function again(module: Module, token: Token): Promise<Token | undefined> {
+  const tokens = await module.tokens();
+  if (token.has("CKF_TOKEN_INITIALIZED")) return tokens.find(({ uri }) => uri === token.uri);
+  const blank = tokens.filter((one) => !one.has("CKF_TOKEN_INITIALIZED"));
+  return blank.find((one) => one.slot === token.slot) ?? (blank.length === 1 ? blank[0] : undefined);
 }
 
 /** @throws TakenError when another token has the label: two of one label can be told apart by their serials alone */

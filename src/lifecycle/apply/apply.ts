@@ -5,12 +5,13 @@
 import { KeywrightError } from "../../cryptoki/errors.ts";
 import { type Access, type Surroundings, withTokens } from "../access.ts";
 import type { Declaration, TokenDeclaration } from "../declaration.ts";
+import { runInitHook } from "../hooks.ts";
 import { observe } from "../observe.ts";
 import { type PlanOptions, plan } from "../plan/plan.ts";
 import { hasChanges, type Plan, refusals, type Step, samePlan } from "../plan/steps.ts";
-import { withTokenLocks } from "../token-locks.ts";
+import { type TokenLockOptions, withTokenLocks } from "../token-locks.ts";
 import { execute, type KeyResult, type Progress } from "./execute.ts";
-import { initialiseToken, runTokenHook } from "./initialise.ts";
+import { initialiseToken } from "./initialise.ts";
 
 /** The world is not as it was when the plan was made. */
 export class StalePlanError extends KeywrightError {
@@ -56,69 +57,76 @@ export async function apply(
   const look = async (accesses: ReadonlyMap<string, Access>) =>
     plan(declaration, await observe(declaration, accesses, surroundings), now, planOptions);
   const tokens = usedTokens(declaration);
-  const locked = <T>(accesses: ReadonlyMap<string, Access>, use: () => Promise<T>): Promise<T> => {
-    const { state } = surroundings;
-    const lock = { state, purpose: `keywright apply ${declaration.file}` };
-    const waiting = options.onWait === undefined ? {} : { onWait: options.onWait };
-    return withTokenLocks([...accesses.values()].map(lockedAs), { ...lock, ...waiting }, use);
+  const locks = lockOptions(declaration, surroundings, options);
+  const carryOut = async (accesses: ReadonlyMap<string, Access>, made: Plan) => {
+    for (const step of made.steps)
+      if (step.action === "initHook") await runTokenHook(step, accesses, surroundings, options);
+    return execute(made, declaration, accesses, surroundings, options.progress);
   };
 
   const first = await withTokens(tokens, surroundings, async (accesses) => {
     const made = await look(accesses);
     if (options.planned !== undefined && !samePlan(made, options.planned)) throw new StalePlanError();
-    if (!hasChanges(made))
-      return done(made, await execute(made, declaration, accesses, surroundings, options.progress));
+    if (!hasChanges(made)) return done(made, await carryOut(accesses, made));
     if (!(await options.confirm(made))) return { plan: made, confirmed: false, results: [] };
-    return locked(accesses, async () => {
+    if (made.steps.some(isInitialise)) return { plan: made, next: accesses };
+    return withTokenLocks([...accesses.values()].map(lockedAs), locks, async () => {
       const again = await look(accesses);
       if (!samePlan(again, made)) throw new StalePlanError();
-      if (!again.steps.some(isOfToken)) {
-        return done(again, await execute(again, declaration, accesses, surroundings, options.progress));
-      }
-      for (const step of again.steps.filter(isOfToken)) {
-        await makeReady(step, accesses.get(step.token)!, surroundings, options.progress);
-      }
-      return { plan: made, next: true as const };
+      return done(again, await carryOut(accesses, again));
     });
   });
   if (!("next" in first)) return first;
+  const making = first.plan.steps.filter(isInitialise);
+  for (const step of making) {
+    await told(step, options.progress, () =>
+      initialiseToken(first.next.get(step.token)!, step.label, surroundings, locks),
+    );
+  }
   // The tokens are there now: open them anew, and do the rest of the plan that was confirmed.
+  const made = new Set(making.map(({ token }) => token));
+  const expected = first.plan.steps.filter((step) => "key" in step || !made.has(step.token));
   return withTokens(tokens, surroundings, (accesses) =>
-    locked(accesses, async () => {
+    withTokenLocks([...accesses.values()].map(lockedAs), locks, async () => {
       const rest = await look(accesses);
-      if (
-        !sameSteps(
-          rest.steps,
-          first.plan.steps.filter((step) => !isOfToken(step)),
-        )
-      )
+      if (!sameSteps(rest.steps, expected)) {
         throw new StalePlanError(refusals(rest).map(({ key, reason }) => `${key}: ${reason}`));
-      return done(first.plan, await execute(rest, declaration, accesses, surroundings, options.progress));
+      }
+      return done(first.plan, await carryOut(accesses, rest));
     }),
   );
+}
+
+function lockOptions({ file }: Declaration, { state }: Surroundings, { onWait }: ApplyOptions): TokenLockOptions {
+  return { state, purpose: `keywright apply ${file}`, ...(onWait === undefined ? {} : { onWait }) };
 }
 
 function done(made: Plan, results: KeyResult[]): Applied {
   return { plan: made, confirmed: true, results };
 }
 
-type TokenStep = Extract<Step, { action: "initialise" | "initHook" }>;
+type Initialise = Extract<Step, { action: "initialise" }>;
 
-/** Steps that are done before any key's, and after which the tokens are opened anew. */
-function isOfToken(step: Step): step is TokenStep {
-  return step.action === "initialise" || step.action === "initHook";
+function isInitialise(step: Step): step is Initialise {
+  return step.action === "initialise";
 }
 
-async function makeReady(
-  step: TokenStep,
-  access: Access,
+/** The hook of a token that an earlier run made. */
+function runTokenHook(
+  step: Extract<Step, { action: "initHook" }>,
+  accesses: ReadonlyMap<string, Access>,
   surroundings: Surroundings,
-  progress: Progress,
+  { progress }: ApplyOptions,
 ): Promise<void> {
+  const access = accesses.get(step.token);
+  if (access?.state !== "present") throw new StalePlanError();
+  return told(step, progress, () => runInitHook(step.hook, step.token, access.token.uri, surroundings));
+}
+
+async function told(step: Step, progress: Progress, use: () => Promise<void>): Promise<void> {
   progress.begin(step);
   try {
-    if (step.action === "initialise") await initialiseToken(access, step.label, surroundings);
-    else await runTokenHook(access, step.hook, surroundings);
+    await use();
   } catch (error) {
     progress.end(step, error as Error);
     throw error;
