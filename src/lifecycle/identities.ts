@@ -45,7 +45,11 @@ export function newIdentity(key: KeyDeclaration): Identity {
 /** The identity of a key that was replaced at a time; the label names the second (UTC). */
 export function archiveIdentity(key: KeyDeclaration, at: Date): Identity {
   const stamp = at.toISOString().replace(/[-:]|\.\d+/g, "");
-  return { id: shortDigest("archive", key.id, key.label, stamp), label: `${key.label}~${stamp}` };
+  return { id: archiveId(key, stamp), label: `${key.label}~${stamp}` };
+}
+
+function archiveId(key: KeyDeclaration, stamp: string): string {
+  return shortDigest("archive", key.id, key.label, stamp);
 }
 
 /** Eight bytes: every token takes ids that long, and none is likely to have this one already. */
@@ -58,15 +62,16 @@ function shortDigest(...parts: string[]): string {
 
 /** @param labels whether the token keeps the labels that objects are given */
 export function standing(object: SeenObject, key: KeyDeclaration, labels: boolean): Standing {
-  const fresh = newIdentity(key);
-  if (object.id === fresh.id || (labels && object.label === fresh.label)) return "new";
+  // The ids are made from the key's own, so that nobody has them by chance; labels alone anybody may give.
+  if (object.id === newIdentity(key).id) return "new";
   if (object.id === key.id) {
     // Programs give certificates labels of their own; the id alone says whose they are.
     return !labels || object.label === key.label || object.class !== "private" ? "final" : "conflict";
   }
   if (!labels) return "other";
-  if (object.label.startsWith(`${key.label}~`) && /^\d{8}T\d{6}Z$/.test(object.label.slice(key.label.length + 1))) {
-    return "archived";
+  if (object.label.startsWith(`${key.label}~`)) {
+    const stamp = object.label.slice(key.label.length + 1);
+    if (object.id === archiveId(key, stamp)) return "archived";
   }
   return object.label === key.label && object.class === "private" ? "conflict" : "other";
 }

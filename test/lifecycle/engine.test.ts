@@ -8,6 +8,7 @@ import { CKU } from "../../src/spec/objects.ts";
 import { readCertificates } from "../../src/x509/read.ts";
 import { peer } from "../support/peers.ts";
 import { softHsm } from "../support/softhsm.ts";
+import { templatesOfTest } from "../support/templates.ts";
 import { World } from "../support/world.ts";
 
 const SOFTTOKEN = "{ module: softtoken, store: store/token.db, label: demo }";
@@ -249,6 +250,49 @@ describe("options", () => {
     expect(await w.applied()).toEqual([expect.stringMatching(result)]);
     w.layer = undefined;
     expect(await w.steps()).toEqual([destroys ? "keep k" : "retire k"]);
+  });
+
+  test("a label alone makes nothing a replacement or an archive", async () => {
+    const declared = (www: string) =>
+      `  www: { token: demo, id: 1, type: EC:P-256${www} }\n` +
+      '  b: { token: demo, id: 2, label: "www~new", type: EC:P-256 }\n' +
+      '  c: { token: demo, id: 3, label: "www~20260101T000000Z", type: EC:P-256 }\n';
+    const w = world(declared(""));
+    await w.applied();
+    expect(await w.steps()).toEqual(["keep www", "keep b", "keep c"]);
+    w.declare(declared(", retireOld: destroy").split("\n").slice(0, 1).join("\n") + "\n");
+    expect(await w.steps()).toEqual(["keep www"]);
+  });
+
+  test("another key or certificate that somebody put under the id is refused, and not archived as if it were replaced", async () => {
+    const declared =
+      "  k: { token: demo, id: 1, type: EC:P-256, retireOld: destroy, certificate: { subject: CN=k } }\n";
+    const stranger = templatesOfTest("01", "k");
+    const w = world(declared);
+    await w.applied();
+    await w.within(async (session) => {
+      await session.generateKeyPair(stranger.mechanism, stranger.publicKey, stranger.privateKey);
+    });
+    const before = await w.objects();
+    expect((await w.plan()).steps).toMatchObject([
+      {
+        action: "refuse",
+        reason: expect.stringContaining("with its id belongs to another key, and is not what was replaced"),
+      },
+    ]);
+    expect(await w.applied()).toEqual(["k refused"]);
+    expect(await w.objects()).toEqual(before);
+
+    const v = world(`${declared}  l: { token: demo, id: 2, type: EC:P-256, certificate: { subject: CN=l } }\n`);
+    await v.applied();
+    await v.within(async (session) => {
+      const other = await session.findOne({ CKA_CLASS: "CKO_CERTIFICATE", CKA_ID: Uint8Array.of(2) });
+      await other.copy({ CKA_ID: Uint8Array.of(1) });
+    });
+    expect((await v.plan()).steps[0]).toMatchObject({
+      action: "refuse",
+      reason: "the certificate with its id belongs to another key, and is not what was replaced",
+    });
   });
 
   test("two declared names that lead to one token are refused, by the declaration or when it is seen", async () => {

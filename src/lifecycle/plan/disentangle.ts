@@ -3,8 +3,9 @@
  * replaced. Every half-done state of a rotation is one of these, and the steps that finish it follow from it.
  * @module
  */
-import { readCertificate } from "../../x509/read.ts";
+import { sameName } from "../../x509/names.ts";
 import type { SeenObject } from "../observation.ts";
+import { certificateFacts } from "./certificate.ts";
 
 /** The objects of one key in a token, by where they stand. */
 export interface KeyObjects {
@@ -34,7 +35,7 @@ export interface Disentangled {
 const privates = (objects: readonly SeenObject[]) => objects.filter((object) => object.class === "private");
 
 /** Sorts the objects of a key. */
-export function disentangle({ final, fresh }: KeyObjects): Disentangled {
+export function disentangle({ final, fresh, archived }: KeyObjects): Disentangled {
   const all = [...final, ...fresh];
   const wanted = currentKey(final, fresh);
   if (typeof wanted === "object") return nothing(wanted.refuse);
@@ -49,6 +50,12 @@ export function disentangle({ final, fresh }: KeyObjects): Disentangled {
     (object) =>
       !belongs(object) || (object.class === "certificate" && certificate !== undefined && object !== certificate),
   );
+  const stranger =
+    fresh.length > 0 ? undefined : old.find((object) => !wasReplaced(object, final, archived, certificate));
+  if (stranger !== undefined) {
+    const what = stranger.class === "certificate" ? "the certificate" : `a ${stranger.class} key`;
+    return nothing(`${what} with its id belongs to another key, and is not what was replaced`);
+  }
   return {
     privateKey,
     publicKey: wanted,
@@ -57,6 +64,34 @@ export function disentangle({ final, fresh }: KeyObjects): Disentangled {
     promote: fresh.filter(belongs),
     archive: old,
   };
+}
+
+/**
+ * Whether something that stands under the identity without belonging to the key is what a run that died has left there:
+ * an older certificate of the key; a part of what was archived; a whole key that was certified for the same name. All
+ * else was put there by somebody, and is not touched.
+ */
+function wasReplaced(
+  object: SeenObject,
+  final: readonly SeenObject[],
+  archived: readonly SeenObject[],
+  current: SeenObject | undefined,
+): boolean {
+  const { publicKey } = object;
+  if (object.class === "certificate" && publicKey === current?.publicKey) return true;
+  const sameKey = (one: SeenObject) => publicKey !== undefined && one.publicKey === publicKey;
+  if (archived.some(sameKey)) return true;
+  // A private key that does not tell its public part, and what belongs to it was not archived yet.
+  const partly = archived.filter((one) => one.class === "private" && one.publicKey === undefined);
+  if (partly.some(({ id }) => !archived.some((one) => one.id === id && one.class === object.class))) return true;
+  const certified = final.find((one) => one.class === "certificate" && sameKey(one));
+  const complete = final.some((one) => one.class === "private" && sameKey(one));
+  return complete && certified !== undefined && current !== undefined && sameSubject(certified, current);
+}
+
+function sameSubject(a: SeenObject, b: SeenObject): boolean {
+  const [one, other] = [certificateFacts(a), certificateFacts(b)];
+  return one !== undefined && other !== undefined && sameName(one.subject, other.subject);
 }
 
 function nothing(refuse: string): Disentangled {
@@ -104,9 +139,10 @@ function distinct(objects: readonly SeenObject[]): string[] {
 
 /** The certificate that begins last; of two that begin together, the one that ends last. */
 export function newest(certificates: readonly SeenObject[]): SeenObject | undefined {
-  const dated = certificates
-    .filter((object) => object.der !== undefined)
-    .map((object) => ({ object, facts: readCertificate(Buffer.from(object.der!, "base64")) }));
+  const dated = certificates.flatMap((object) => {
+    const facts = certificateFacts(object);
+    return facts === undefined ? [] : [{ object, facts }];
+  });
   dated.sort(
     (a, b) =>
       b.facts.notBefore.getTime() - a.facts.notBefore.getTime() ||
