@@ -8,7 +8,7 @@ import { explainSystem } from "../host/errors.ts";
 import { stateFolder } from "../host/folders.ts";
 import type { Surroundings } from "../lifecycle/access.ts";
 import type { Declaration } from "../lifecycle/declaration.ts";
-import { openDeclared } from "../modules/declared.ts";
+import { openDeclared, reachOfDeclared } from "../modules/declared.ts";
 import { text } from "./command.ts";
 import { UsageError } from "./errors.ts";
 import type { Io } from "./io.ts";
@@ -52,6 +52,7 @@ export function surroundingsOf(declaration: Declaration, input: { state?: string
       io.debug(`opening ${token.module} for ${token.name}`);
       return openDeclared(token, { folder, state });
     },
+    reach: (token) => reachOfDeclared(token, { folder, state }),
     readPin: (source, purpose, isNew) => commandPin(source, purpose, folder, io, isNew),
   };
 }

@@ -20,6 +20,11 @@ export interface Surroundings {
   open(token: TokenDeclaration): Promise<Module>;
   /** @param isNew whether it is set now, so that a person should give it twice */
   readPin(source: PinSource, purpose: string, isNew?: boolean): Promise<Pin>;
+  /**
+   * Where a declared token is, in one spelling, however its module and store are written; what is declared by default.
+   * Tells whether two declared tokens are one.
+   */
+  reach?(token: TokenDeclaration): string;
   /** The folder that relative paths of the declaration start from. */
   readonly folder: string;
   /** The state folder: locks and pending hooks. */

@@ -124,6 +124,17 @@ function checkIssuer({ keys }: Declaration, key: KeyDeclaration, report: Report)
     report(at, `${name} has no certificate, so it cannot issue one`);
   } else if (issuer.certificate.import === undefined && !saysCa(issuer.certificate.extensions)) {
     report(at, `${name} is no CA`, `give ${name} the extension basicConstraints=critical,CA:TRUE`);
+  } else if (!signsCertificates(issuer.certificate.extensions)) {
+    report(
+      at,
+      `the keyUsage of ${name} does not let it issue certificates`,
+      `give it keyUsage=critical,keyCertSign,cRLSign`,
+    );
+  } else if (saysCa(key.certificate!.extensions)) {
+    const tooLong = chain.slice(1).find((above, i) => (pathLength(keys[above]!) ?? i + 1) < i + 1);
+    if (tooLong !== undefined) {
+      report(at, `${tooLong} may have no CA so far below it (pathlen:${pathLength(keys[tooLong]!)})`);
+    }
   }
   if (!issuer.usage.includes("sign")) report(at, `${name} may not sign`, `give ${name} the usage sign`);
 }
@@ -136,10 +147,11 @@ export function saysCa(extensions: readonly string[]): boolean {
 }
 
 /** One token under two names would be looked after twice. */
-function checkTwins({ tokens }: Declaration, report: Report): void {
+function checkTwins({ tokens, file }: Declaration, report: Report): void {
   const taken = new Map<string, string>();
   for (const { name, module, store, environment, reserved, uri, label, serial, slot } of Object.values(tokens)) {
-    const selected = JSON.stringify([module, store, environment, reserved, uri, label, serial, slot]);
+    const where = store === undefined ? undefined : resolve(dirname(file), store);
+    const selected = JSON.stringify([module, where, environment, reserved, uri, label, serial, slot]);
     const other = taken.get(selected);
     if (other === undefined) taken.set(selected, name);
     else report(["tokens", name], `it is the same token as ${other}`, "declare it once, under one name");
@@ -156,6 +168,20 @@ function checkSerials({ keys }: Declaration, report: Report): void {
     if (other === undefined) taken.set(serial, name);
     else report(["keys", name, "certificate", "serial"], `${other} has the same serial number by the same issuer`);
   }
+}
+
+/** RFC 5280 4.2.1.3: where there is a key usage, it has to say so. */
+function signsCertificates(extensions: readonly string[]): boolean {
+  const usage = extensions.find((text) => /^\s*keyUsage\s*=/.test(text));
+  return usage === undefined || /\bkeyCertSign\b/.test(usage);
+}
+
+/** pathLenConstraint (RFC 5280 4.2.1.9); undefined where there is none. */
+function pathLength({ certificate }: KeyDeclaration): number | undefined {
+  const length = certificate?.extensions.flatMap(
+    (text) => /^\s*basicConstraints\s*=.*\bpathlen:(\d+)/i.exec(text)?.[1] ?? [],
+  );
+  return length?.[0] === undefined ? undefined : Number(length[0]);
 }
 
 function checkIdentities({ keys }: Declaration, report: Report): void {

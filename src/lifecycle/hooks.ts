@@ -1,79 +1,27 @@
 /**
- * Hooks: programs that take up a new certificate. A marker in the state folder says that one is still to run, so that
- * it runs at least once whatever happens in between.
+ * Hooks: programs that take up a new certificate, or a token that was initialised.
  * @module
  */
-import { readFile, unlink } from "node:fs/promises";
-import { basename, dirname, join, resolve } from "node:path";
+import { basename, resolve } from "node:path";
 import { KeywrightError } from "../cryptoki/errors.ts";
-import { explainSystem, HostError, systemCode } from "../host/errors.ts";
-import { makePrivateFolder, writeAtomic } from "../host/files.ts";
 import { type RunOptions, run } from "../host/processes.ts";
-import type { PendingHook } from "./observation.ts";
 
 /** A hook that ended with a failure. */
 export class HookError extends KeywrightError {
   override readonly code = "ERR_HOOK";
 }
 
-function markerPath(state: string, key: string): string {
-  return join(state, "hooks", `${key}.json`);
-}
-
-/** The marker of a token's initHook; no key has a name with a colon. */
-export function ofToken(name: string): string {
-  return `token:${name}`;
-}
-
-/** The markers of these keys. @throws HostError when one cannot be read */
-export async function readPendingHooks(state: string, keys: readonly string[]): Promise<Record<string, PendingHook>> {
-  const found: Record<string, PendingHook> = {};
-  for (const key of keys) {
-    const path = markerPath(state, key);
-    try {
-      found[key] = JSON.parse(await readFile(path, "utf8")) as PendingHook;
-    } catch (error) {
-      if (systemCode(error) === "ENOENT") continue;
-      throw new HostError(`cannot read ${path}: ${explainSystem(error)}`, { cause: error });
-    }
-  }
-  return found;
-}
-
-/** Notes that a key's hook is to run for a certificate. */
-export async function markHook(state: string, key: string, certificate: string): Promise<void> {
-  const path = markerPath(state, key);
-  makePrivateFolder(dirname(path));
-  await writeAtomic(path, `${JSON.stringify({ certificate })}\n`);
-}
-
-/** Notes that it has run. */
-export async function unmarkHook(state: string, key: string): Promise<void> {
-  await unlink(markerPath(state, key)).catch((error: unknown) => {
-    if (systemCode(error) === "ENOENT") return;
-    throw new HostError(`cannot remove ${markerPath(state, key)}: ${explainSystem(error)}`, { cause: error });
-  });
-}
-
 /**
- * Runs the hook of a token that was initialised, and notes that it has run.
+ * Runs the hook of a token that was initialised.
  * @throws HookError when it ends with anything but 0; the next apply runs it again
  */
-export async function runInitHook(program: string, token: string, uri: string, at: HookPlace): Promise<void> {
+export async function runInitHook(program: string, folder: string, token: string, uri: string): Promise<void> {
   const environment = { KEYWRIGHT_TOKEN: token, KEYWRIGHT_URI: uri };
-  const end = await runProgram(program, at.folder, { arguments: [token], environment });
-  if (end !== undefined) {
-    throw new HookError(`the initHook ${basename(program)} of ${token} ended with ${end}`, {
-      hints: ["the token is initialised; the next apply runs the hook again"],
-    });
-  }
-  await unmarkHook(at.state, ofToken(token));
-}
-
-/** Where hooks start from, and where their markers are. */
-export interface HookPlace {
-  readonly folder: string;
-  readonly state: string;
+  const end = await runProgram(program, folder, { arguments: [token], environment });
+  if (end === undefined) return;
+  throw new HookError(`the initHook ${basename(program)} of ${token} ended with ${end}`, {
+    hints: ["the token is initialised; the next apply runs the hook again"],
+  });
 }
 
 /** How a program ended; undefined for success. */

@@ -43,6 +43,8 @@ export interface CanGenerate {
 export interface SeenPresent {
   readonly state: "present";
   readonly uri: string;
+  /** Where it is, in one spelling: two declared tokens of one URI and reach are one. */
+  readonly reach: string;
   readonly family: FamilyName;
   readonly loggedIn: boolean;
   readonly canGenerate: CanGenerate;
@@ -90,11 +92,6 @@ export type SeenImport =
   | { readonly state: "unreadable"; readonly error: string }
   | { readonly state: "present"; readonly der: string };
 
-/** A hook that was to run and is not known to have run to its end. */
-export interface PendingHook {
-  readonly certificate: string;
-}
-
 export interface Observation {
   readonly tokens: Readonly<Record<string, SeenToken>>;
   /** By absolute path. */
@@ -102,8 +99,10 @@ export interface Observation {
   readonly imports: Readonly<Record<string, SeenImport>>;
   /** SHA-256 of the public key in each request file that is there and is one; by absolute path. */
   readonly requests: Readonly<Record<string, string>>;
-  /** By key name; a token's initHook by {@link ofToken}. */
-  readonly pendingHooks: Readonly<Record<string, PendingHook>>;
+  /** Names of keys whose hook is not known to have run to its end. */
+  readonly pendingHooks: readonly string[];
+  /** Names of tokens whose initHook is not. */
+  readonly pendingInitHooks: readonly string[];
 }
 
 /** A digest of an observation, without handles: the same for the same state of the world. */

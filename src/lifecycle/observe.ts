@@ -17,7 +17,7 @@ import { curveFromParams, spkiFromAttributes } from "../x509/public-keys.ts";
 import { fingerprint, readCertificate, readCertificates, requestPublicKey } from "../x509/read.ts";
 import type { Access, PresentToken, Surroundings } from "./access.ts";
 import type { Declaration } from "./declaration.ts";
-import { ofToken, readPendingHooks } from "./hooks.ts";
+import { isPending } from "./hook-markers.ts";
 import { matchPrivateKeys } from "./match.ts";
 import type { CanGenerate, Observation, SeenFile, SeenImport, SeenObject, SeenToken } from "./observation.ts";
 import { keyTypeText } from "./values.ts";
@@ -31,7 +31,7 @@ export async function observe(
   const tokens: Record<string, SeenToken> = {};
   for (const name of Object.keys(declaration.tokens)) {
     const access = accesses.get(name);
-    if (access !== undefined) tokens[name] = await observeToken(access);
+    if (access !== undefined) tokens[name] = await observeToken(access, surroundings);
   }
   const files: Record<string, SeenFile> = {};
   const imports: Record<string, SeenImport> = {};
@@ -51,14 +51,16 @@ export async function observe(
       imports[whole] = await observeImport(whole);
     }
   }
-  const pendingHooks = await readPendingHooks(surroundings.state, [
-    ...Object.keys(declaration.keys),
-    ...Object.keys(declaration.tokens).map(ofToken),
-  ]);
-  return { tokens, files, imports, requests, pendingHooks };
+  const pendingHooks = Object.values(declaration.keys)
+    .filter((key) => isPending(surroundings, { token: declaration.tokens[key.token]!, key: key.name }))
+    .map(({ name }) => name);
+  const pendingInitHooks = Object.values(declaration.tokens)
+    .filter((token) => isPending(surroundings, { token }))
+    .map(({ name }) => name);
+  return { tokens, files, imports, requests, pendingHooks, pendingInitHooks };
 }
 
-async function observeToken(access: Access): Promise<SeenToken> {
+async function observeToken(access: Access, surroundings: Surroundings): Promise<SeenToken> {
   if (access.state === "unreadable") return failed(access.error);
   try {
     if (access.state === "absent") {
@@ -70,6 +72,7 @@ async function observeToken(access: Access): Promise<SeenToken> {
     return {
       state: "present",
       uri: access.token.uri,
+      reach: surroundings.reach?.(access.declared) ?? declaredReach(access.declared),
       family: access.family.name,
       loggedIn: access.loggedIn,
       canGenerate: await observeMechanisms(access.token),
@@ -80,6 +83,10 @@ async function observeToken(access: Access): Promise<SeenToken> {
     if (error instanceof KeywrightError) return failed(error);
     throw error;
   }
+}
+
+function declaredReach({ module, store, environment, reserved }: Access["declared"]): string {
+  return JSON.stringify([module, store, environment, reserved]);
 }
 
 function failed(error: KeywrightError | HostError): SeenToken {

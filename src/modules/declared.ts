@@ -10,6 +10,7 @@ import { attendedBy, declaredPins } from "../pins/roles.ts";
 import type { PinSource } from "../pins/sources.ts";
 import { openGuarded } from "./guarded.ts";
 import type { ModuleReference } from "./index.ts";
+import { reachOf } from "./reach.ts";
 
 /** What a declaration says of a token and its module. */
 export interface DeclaredModule extends Omit<ModuleReference, "scryptCost" | "soRecovery"> {
@@ -34,6 +35,11 @@ export function openDeclared(token: DeclaredModule, place: DeclaredPlace): Promi
   const memory = new PinMemory(place.state);
   const attended = attendedBy(declaredPins(token));
   return Module.open(openGuarded(declaredModule(token, place), { memory, attended }));
+}
+
+/** Where a declared token is, in one spelling. */
+export function reachOfDeclared(token: DeclaredModule, place: DeclaredPlace): string {
+  return reachOf(declaredModule(token, place));
 }
 
 /** The module of a declared token, its paths resolved. */

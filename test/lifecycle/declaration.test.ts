@@ -77,6 +77,37 @@ describe("a file that is written", () => {
   });
 });
 
+describe("an issuer", () => {
+  const two = (extensions: string, of = "") =>
+    `  ca: { token: demo, id: 1, type: Ed25519, certificate: { subject: CN=ca, extensions: [ ${extensions} ] } }\n` +
+    `  www: { token: demo, id: 2, type: Ed25519, certificate: { subject: CN=www, issuer: ca${of} } }\n`;
+
+  test("may sign certificates by its key usage", async () => {
+    const usage = (words: string) => two(`"basicConstraints=critical,CA:TRUE", "keyUsage=critical,${words}"`);
+    expect(await faults(usage("digitalSignature"))).toEqual([
+      expect.stringContaining("the keyUsage of ca does not let it issue certificates"),
+    ]);
+    expect(await faults(usage("keyCertSign"))).toEqual([]);
+  });
+
+  test("has no more CAs below it than its pathlen allows", async () => {
+    const constrained = (length: number, of: string) =>
+      two(`"basicConstraints=critical,CA:TRUE,pathlen:${length}"`, of);
+    expect(await faults(constrained(0, ", extensions: [v3_ca]"))).toEqual([
+      expect.stringContaining("ca may have no CA so far below it (pathlen:0)"),
+    ]);
+    expect(await faults(constrained(0, ""))).toEqual([]);
+    expect(await faults(constrained(1, ", extensions: [v3_ca]"))).toEqual([]);
+  });
+});
+
+test("a token's label does not end with a blank, for it could not be told from padding", async () => {
+  const tokens = 'tokens:\n  demo: { module: softtoken, label: "t " }\n';
+  expect(await faults("  k: { token: demo, id: 1, type: Ed25519 }\n", tokens)).toEqual([
+    expect.stringContaining("a token's label does not end with a blank"),
+  ]);
+});
+
 test("one serial number for two certificates of one issuer is refused", async () => {
   const ca =
     '  ca: { token: demo, id: 1, type: Ed25519, certificate: { subject: CN=ca, extensions: [v3_ca], serial: "0x01" } }\n';

@@ -1,5 +1,5 @@
 /** What the engine costs a token, and the options that have no place elsewhere. */
-import { chownSync, existsSync, statSync } from "node:fs";
+import { chownSync, mkdirSync, readdirSync, renameSync, rmSync, statSync, symlinkSync } from "node:fs";
 import { afterAll, describe, expect, onTestFinished, test } from "vitest";
 import { CryptokiError } from "../../src/cryptoki/errors.ts";
 import type { Args, Cryptoki, FunctionName } from "../../src/cryptoki/port.ts";
@@ -208,7 +208,8 @@ describe("options", () => {
   test("from the first change under a key's identity a marker says that its hook is to run", async () => {
     const w = world(CA.replace("publish:", "hook: ./hook, publish:"));
     w.write("hook", "#!/bin/sh\n", 0o755);
-    const marker = () => existsSync(w.path("state/hooks/ca.json"));
+    const marker = () => readdirSync(w.path("state/hooks")).some((name) => name.startsWith("key-ca-"));
+    mkdirSync(w.path("state/hooks"), { recursive: true });
     await w.applied();
     expect(marker()).toBe(false);
     const seen: string[] = [];
@@ -234,11 +235,11 @@ describe("options", () => {
     ["is there still", false, /^k failed: C_DestroyObject: CKR_OBJECT_HANDLE_INVALID/],
     ["is gone", true, /^k done$/],
   ])("an object to retire whose handle is not valid any more: it %s", async (_what, destroys, result) => {
-    const declared =
-      "  k: { token: demo, id: 1, type: EC:P-256, retireOld: destroy, certificate: { subject: CN=k } }\n";
+    const declared = "  k: { token: demo, id: 1, type: EC:P-256, certificate: { subject: CN=k } }\n";
     const w = world(declared);
     await w.applied();
     await w.applied({ rotate: ["k"] });
+    w.declare(declared.replace("P-256,", "P-256, retireOld: destroy,"));
     expect(await w.steps()).toEqual(["retire k"]);
     w.layer = (inner) => ({
       call: async (fn, args) => {
@@ -250,6 +251,77 @@ describe("options", () => {
     expect(await w.applied()).toEqual([expect.stringMatching(result)]);
     w.layer = undefined;
     expect(await w.steps()).toEqual([destroys ? "keep k" : "retire k"]);
+  });
+
+  test("a file that an issuer is no part of is kept and written while that issuer's token is away", async () => {
+    const w = world(CA);
+    const token = (name: string, more: string) =>
+      `  ${name}: { module: softtoken, store: ${name}.db, label: ${name}, pin: { file: user.pin }${more} }\n`;
+    const SO = ", soPin: { file: so.pin }";
+    const declare = (root: string) =>
+      w.write(
+        "keys.yaml",
+        `tokens:\n${root}${token("edge", SO)}keys:\n${CA.replace("token: demo", "token: root, softFail: true")}  www: { token: edge, id: 1, type: EC:P-256, certificate: { subject: CN=www, issuer: ca, validity: 90d, publish: [{ path: www.pem }, { path: full.pem, what: fullchain }] } }\n`,
+      );
+    declare(token("root", SO));
+    await w.applied();
+    declare(token("root", ""));
+    renameSync(w.path("root.db"), w.path("away.db"));
+    expect(await w.steps()).toEqual(["skip ca", "keep www"]);
+    rmSync(w.path("www.pem"));
+    expect(await w.steps()).toEqual(["skip ca", "publish www"]);
+    expect(await w.applied()).toEqual(["ca skipped", "www done"]);
+    rmSync(w.path("full.pem"));
+    expect((await w.plan()).steps.at(-1)).toMatchObject({
+      action: "wait",
+      reason: "full.pem needs the certificate of ca, which cannot be seen",
+    });
+    expect(await w.applied()).toEqual(["ca skipped", "www waiting"]);
+  });
+
+  test("a plan is good for a day, and by this machine's clock", async () => {
+    const w = world(CA);
+    await w.applied();
+    const planned = await w.plan(["ca"]);
+    const made = w.now.getTime();
+    for (const [ms, good] of [
+      [-2 * 3_600_000, false],
+      [25 * 3_600_000, false],
+      [3_600_000, true],
+    ] as const) {
+      w.now = new Date(made + ms);
+      const applied = w.applied({ planned });
+      if (good) expect(await applied).toEqual(["ca done"]);
+      else await expect(applied).rejects.toMatchObject({ code: "ERR_PLAN_STALE" });
+    }
+  });
+
+  test("hooks of keys of one name in two tokens do not take each other's markers", async () => {
+    const declared = "  www: { token: demo, id: 1, type: EC:P-256, certificate: { subject: CN=www, hook: ./hook } }\n";
+    const w = world(declared);
+    w.write("hook", "#!/bin/sh\nexit 1\n", 0o755);
+    expect(await w.applied()).toEqual([expect.stringContaining("www failed: the hook")]);
+    w.write("hook", "#!/bin/sh\nexit 0\n", 0o755);
+    const other = world(declared, "{ module: softtoken, store: other.db, label: demo }");
+    other.write("hook", "#!/bin/sh\nexit 0\n", 0o755);
+    other.state = w.path("state");
+    expect(await other.applied()).toEqual(["www done"]);
+    expect(await w.steps()).toEqual(["hook www"]);
+  });
+
+  test("a token that is reached by two spellings of its store is one", async () => {
+    const w = world(CA);
+    await w.applied();
+    symlinkSync(w.path("store"), w.path("link"));
+    const token = (name: string, store: string) =>
+      `  ${name}: { module: softtoken, store: ${store}, label: demo, pin: { file: user.pin } }\n`;
+    const b = CA.replace("  ca:", "  b:").replace("token: demo", "token: other").replace("ca.pem", "b.pem");
+    const declare = (store: string) =>
+      w.write("keys.yaml", `tokens:\n${token("demo", "store/token.db")}${token("other", store)}keys:\n${CA}${b}`);
+    declare("link/token.db");
+    expect((await w.plan()).steps).toMatchObject([{ action: "keep" }, { action: "refuse", key: "b" }]);
+    declare("./store/token.db");
+    await expect(w.plan()).rejects.toThrow("it is the same token as demo");
   });
 
   test("a label alone makes nothing a replacement or an archive", async () => {

@@ -14,7 +14,7 @@ import type { Observation } from "../../src/lifecycle/observation.ts";
 import { observe } from "../../src/lifecycle/observe.ts";
 import { plan } from "../../src/lifecycle/plan/plan.ts";
 import type { Plan, Step } from "../../src/lifecycle/plan/steps.ts";
-import { declaredModule } from "../../src/modules/declared.ts";
+import { declaredModule, reachOfDeclared } from "../../src/modules/declared.ts";
 import { openGuarded } from "../../src/modules/guarded.ts";
 import { PinMemory } from "../../src/pins/memory.ts";
 import { readPin } from "../../src/pins/sources.ts";
@@ -36,6 +36,8 @@ export class World {
   now: Date = new Date("2026-11-21T12:00:00Z");
   layer: ((inner: Cryptoki) => Cryptoki) | undefined;
   attended = false;
+  /** The state folder; one of its own by default. */
+  state: string = join(this.folder, "state");
   readonly #token: string;
 
   constructor(options: WorldOptions) {
@@ -74,20 +76,21 @@ export class World {
   }
 
   surroundings(): Surroundings {
-    const state = this.path("state");
+    const { state } = this;
     return {
       folder: this.folder,
       state,
       now: () => this.now,
       open: (token) => Module.open(this.#provider(token)),
+      reach: (token) => reachOfDeclared(token, { folder: this.folder, state }),
       readPin: (source, purpose) => readPin(source, { folder: this.folder, purpose }),
     };
   }
 
   #provider(token: TokenDeclaration): Provider {
     return openGuarded(
-      { ...declaredModule(token, { folder: this.folder, state: this.path("state") }), scryptCost: 10 },
-      { memory: new PinMemory(this.path("state")), attended: () => this.attended },
+      { ...declaredModule(token, { folder: this.folder, state: this.state }), scryptCost: 10 },
+      { memory: new PinMemory(this.state), attended: () => this.attended },
       this.layer,
     );
   }
@@ -144,7 +147,7 @@ export class World {
 
   /** What `keywright pin forget` does. */
   async forgetPins(): Promise<void> {
-    await new PinMemory(this.path("state")).forget(() => true);
+    await new PinMemory(this.state).forget(() => true);
   }
 
   remove(): void {

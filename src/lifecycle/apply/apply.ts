@@ -5,13 +5,12 @@
 import { KeywrightError } from "../../cryptoki/errors.ts";
 import { type Access, type Surroundings, withTokens } from "../access.ts";
 import type { Declaration, TokenDeclaration } from "../declaration.ts";
-import { runInitHook } from "../hooks.ts";
 import { observe } from "../observe.ts";
 import { type PlanOptions, plan } from "../plan/plan.ts";
 import { hasChanges, type Plan, refusals, type Step, samePlan } from "../plan/steps.ts";
 import { type TokenLockOptions, withTokenLocks } from "../token-locks.ts";
 import { execute, type KeyResult, type Progress } from "./execute.ts";
-import { initialiseToken } from "./initialise.ts";
+import { initialiseToken, runTokenHook } from "./initialise.ts";
 
 /** The world is not as it was when the plan was made. */
 export class StalePlanError extends KeywrightError {
@@ -53,14 +52,20 @@ export async function apply(
   options: ApplyOptions,
 ): Promise<Applied> {
   const now = options.planned === undefined ? surroundings.now() : new Date(options.planned.now);
+  if (options.planned !== undefined) requireRecent(now, surroundings.now());
   const planOptions = { rotate: options.planned?.rotate ?? options.rotate ?? [] };
   const look = async (accesses: ReadonlyMap<string, Access>) =>
     plan(declaration, await observe(declaration, accesses, surroundings), now, planOptions);
   const tokens = usedTokens(declaration);
   const locks = lockOptions(declaration, surroundings, options);
   const carryOut = async (accesses: ReadonlyMap<string, Access>, made: Plan) => {
-    for (const step of made.steps)
-      if (step.action === "initHook") await runTokenHook(step, accesses, surroundings, options);
+    for (const step of made.steps) {
+      if (step.action !== "initHook") continue;
+      // Of a token that an earlier run made.
+      const access = accesses.get(step.token);
+      if (access?.state !== "present") throw new StalePlanError();
+      await told(step, options.progress, () => runTokenHook(access.declared, access.token.uri, surroundings));
+    }
     return execute(made, declaration, accesses, surroundings, options.progress);
   };
 
@@ -97,6 +102,17 @@ export async function apply(
   );
 }
 
+/** How long a plan may be looked at before it is carried out: its certificates begin when it was made. In ms. */
+const MOST_AGE = 24 * 3_600_000;
+const CLOCK_TOLERANCE = 3_600_000;
+
+function requireRecent(made: Date, now: Date): void {
+  const age = now.getTime() - made.getTime();
+  if (age <= MOST_AGE && age >= -CLOCK_TOLERANCE) return;
+  const told = `it was made at ${made.toISOString()}, and this machine's clock says ${now.toISOString()}`;
+  throw new StalePlanError([told, "a plan is good for a day"]);
+}
+
 function lockOptions({ file }: Declaration, { state }: Surroundings, { onWait }: ApplyOptions): TokenLockOptions {
   return { state, purpose: `keywright apply ${file}`, ...(onWait === undefined ? {} : { onWait }) };
 }
@@ -109,18 +125,6 @@ type Initialise = Extract<Step, { action: "initialise" }>;
 
 function isInitialise(step: Step): step is Initialise {
   return step.action === "initialise";
-}
-
-/** The hook of a token that an earlier run made. */
-function runTokenHook(
-  step: Extract<Step, { action: "initHook" }>,
-  accesses: ReadonlyMap<string, Access>,
-  surroundings: Surroundings,
-  { progress }: ApplyOptions,
-): Promise<void> {
-  const access = accesses.get(step.token);
-  if (access?.state !== "present") throw new StalePlanError();
-  return told(step, progress, () => runInitHook(step.hook, step.token, access.token.uri, surroundings));
 }
 
 async function told(step: Step, progress: Progress, use: () => Promise<void>): Promise<void> {

@@ -23,9 +23,10 @@ import { makeRequest, requestPem } from "../../x509/requests.ts";
 import { signerFor } from "../../x509/signers.ts";
 import type { Access, PresentToken, Surroundings } from "../access.ts";
 import type { Declaration, KeyDeclaration } from "../declaration.ts";
-import { markHook, runHook, unmarkHook } from "../hooks.ts";
+import { type HookOf, markHook, unmarkHook } from "../hook-markers.ts";
+import { runHook } from "../hooks.ts";
 import { finalIdentity, newIdentity } from "../identities.ts";
-import { keyUri } from "../plan/publish.ts";
+import { keyUri, needsIssuers } from "../plan/publish.ts";
 import type { Plan, Step } from "../plan/steps.ts";
 import { publish } from "./files.ts";
 import {
@@ -158,7 +159,7 @@ class KeyRun {
   async step(step: Step): Promise<void> {
     // From the first change of what stands under the key's identity, the hook is to run, whatever happens in between.
     if (CHANGES_IDENTITY.includes(step.action) && this.#key.certificate?.hook !== undefined) {
-      await markHook(this.#surroundings.state, this.#key.name, "");
+      await markHook(this.#surroundings, this.#hookOf);
     }
     switch (step.action) {
       case "generate":
@@ -261,9 +262,10 @@ class KeyRun {
   async #publish({ files }: StepOf<"publish">): Promise<void> {
     const certificate = await this.#certificateOf(this.#key);
     // From here until the hook has run, the marker says that it is to run.
-    if (this.#key.certificate!.hook !== undefined) await this.#mark(certificate);
+    if (this.#key.certificate!.hook !== undefined) await markHook(this.#surroundings, this.#hookOf);
     const issuers: Uint8Array[] = [];
-    for (let name = this.#key.certificate!.issuer; name !== undefined; ) {
+    const above = files.some(({ what }) => needsIssuers(what)) ? this.#key.certificate!.issuer : undefined;
+    for (let name = above; name !== undefined; ) {
       const issuer = this.#declaration.keys[name]!;
       issuers.push((await this.#certificateOf(issuer)).der);
       name = issuer.certificate?.issuer;
@@ -271,8 +273,8 @@ class KeyRun {
     await publish(files, { certificate: certificate.der, issuers }, this.#uri(), this.#surroundings.folder);
   }
 
-  #mark(certificate: CertificateFacts): Promise<void> {
-    return markHook(this.#surroundings.state, this.#key.name, fingerprint(certificate.der));
+  get #hookOf(): HookOf {
+    return { token: this.#declaration.tokens[this.#key.token]!, key: this.#key.name };
   }
 
   #uri(): string {
@@ -285,9 +287,9 @@ class KeyRun {
 
   async #hook({ hook }: StepOf<"hook">): Promise<void> {
     const certificate = await this.#certificateOf(this.#key);
-    await this.#mark(certificate);
+    await markHook(this.#surroundings, this.#hookOf);
     await this.#callHook(hook, "new", certificate);
-    await unmarkHook(this.#surroundings.state, this.#key.name);
+    await unmarkHook(this.#surroundings, this.#hookOf);
   }
 
   #callHook(hook: string, event: "old" | "new", certificate: CertificateFacts): Promise<void> {

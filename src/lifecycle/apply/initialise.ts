@@ -10,7 +10,9 @@ import { declaredPins, type PinContext, pinFor, type TokenPins, withPins } from 
 import { PinSourceError } from "../../pins/sources.ts";
 import { UNAVAILABLE_INFORMATION } from "../../spec/structures.ts";
 import { type Access, pinContext, type Surroundings, withFreshToken } from "../access.ts";
-import { markHook, ofToken, runInitHook } from "../hooks.ts";
+import type { TokenDeclaration } from "../declaration.ts";
+import { markHook, unmarkHook } from "../hook-markers.ts";
+import { runInitHook } from "../hooks.ts";
 import { MAKING_TOKENS, type TokenLockOptions, withTokenLocks } from "../token-locks.ts";
 import { ApplyError } from "./keys.ts";
 
@@ -118,11 +120,18 @@ export async function initialiseToken(
         withFreshToken(declared, surroundings, async (fresh) => {
           requireUnchanged(blank, fresh, `the token ${declared.name}`);
           // From here on the hook is to run, whatever happens in between.
-          if (declared.initHook !== undefined) await markHook(surroundings.state, ofToken(declared.name), "");
+          if (declared.initHook !== undefined) await markHook(surroundings, { token: declared });
           await change(fresh);
           uri = fresh.uri;
         }),
       ),
   });
-  if (declared.initHook !== undefined) await runInitHook(declared.initHook, declared.name, uri, surroundings);
+  await runTokenHook(declared, uri, surroundings);
+}
+
+/** Runs the initHook of a token, where it has one, and notes that it has run to its end. */
+export async function runTokenHook(declared: TokenDeclaration, uri: string, surroundings: Surroundings): Promise<void> {
+  if (declared.initHook === undefined) return;
+  await runInitHook(declared.initHook, surroundings.folder, declared.name, uri);
+  await unmarkHook(surroundings, { token: declared });
 }

@@ -57,6 +57,18 @@ export class KeySteps {
     if (objects.length > 0) this.steps.push({ action: "retire", ...this.#of, objects: objects.map(refOf), reason });
   }
 
+  /**
+   * What was replaced, by this run or an earlier one, is destroyed where that is declared; where in the plan, is decided
+   * with the files: after the hook has taken up what replaces it.
+   */
+  retireReplaced(archived: readonly SeenObject[]): void {
+    if (this.#key.retireOld !== "destroy") return;
+    const { id, label } = archiveIdentity(this.#key, this.#now);
+    const now = this.steps.flatMap((step) => (step.action === "archive" ? step.objects : []));
+    const objects = [...now.map((object) => ({ ...object, id, label })), ...archived.map(refOf)];
+    if (objects.length > 0) this.steps.push({ action: "retire", ...this.#of, objects, reason: "it was replaced" });
+  }
+
   ask(reason: string): void {
     const hook = this.#key.certificate?.hook;
     if (hook !== undefined) this.steps.push({ action: "ask", ...this.#of, hook, reason });

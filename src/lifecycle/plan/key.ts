@@ -155,7 +155,13 @@ class KeyPlanner {
     const unproven = this.#key.certificate !== undefined && found.certificate === undefined;
     if (unproven && isOutside(this.#key)) {
       const current = disentangle({ final, fresh: [], archived });
-      return planReplacement(this.#context, this.#steps, found, current.refuse === undefined ? current : undefined);
+      return planReplacement(
+        this.#context,
+        this.#steps,
+        found,
+        current.refuse === undefined ? current : undefined,
+        archived,
+      );
     }
     const outcome = unproven
       ? this.#certify(identity, "issue", "an earlier run prepared its key", true)
@@ -163,10 +169,11 @@ class KeyPlanner {
     this.#steps.promote(found.promote);
     this.#steps.archive(found.archive);
     if (!unproven) this.#steps.publish("a replacement was completed");
+    this.#steps.retireReplaced(archived);
     return outcome;
   }
 
-  #rotate(reason: string, found: Disentangled, { final }: KeyObjects): KeyOutcome {
+  #rotate(reason: string, found: Disentangled, { final, archived }: KeyObjects): KeyOutcome {
     const { key, token } = this.#context;
     const fixed = this.#cannotRename(found);
     if (fixed !== undefined && key.retireOld !== "destroy") {
@@ -194,6 +201,7 @@ class KeyPlanner {
     const outcome = this.#certify(newIdentity(key), "issue", reason, true);
     this.#steps.promote([]);
     this.#steps.archive(final);
+    this.#steps.retireReplaced(archived);
     return outcome;
   }
 
@@ -230,13 +238,13 @@ class KeyPlanner {
     if (due.byTime && declared.renewKey) return this.#rotate(due.reason, found, objects);
     const outcome = this.#certify(finalIdentity(this.#key), "renew", due.reason, false);
     this.#steps.archive([found.certificate]);
+    this.#steps.retireReplaced(objects.archived);
     return outcome;
   }
 
   #keep(certificate: SeenObject | undefined, { archived }: KeyObjects): KeyOutcome {
     const outcome = this.#unchanged(certificate);
-    const pending = this.#context.observation.pendingHooks[this.#key.name];
-    if (this.#key.retireOld === "destroy" && pending === undefined) this.#steps.retire(archived, "it was replaced");
+    this.#steps.retireReplaced(archived);
     if (this.#steps.steps.length === 0) this.#steps.keep(outcome.certificate?.notAfter);
     return outcome;
   }

@@ -6,7 +6,7 @@
 import { type CertificateFacts, fingerprint, readCertificate } from "../../x509/read.ts";
 import type { CertificateDeclaration, KeyDeclaration } from "../declaration.ts";
 import { finalIdentity, type Identity, newIdentity } from "../identities.ts";
-import type { Observation } from "../observation.ts";
+import type { Observation, SeenObject } from "../observation.ts";
 import { certificateFacts, renewal } from "./certificate.ts";
 import type { Disentangled } from "./disentangle.ts";
 import type { KeySteps } from "./key-steps.ts";
@@ -71,6 +71,7 @@ export function planReplacement(
   steps: KeySteps,
   found: Disentangled,
   current: Disentangled | undefined,
+  archived: readonly SeenObject[],
 ): KeyOutcome {
   const { key } = context;
   const arrived = arrival(context, current === undefined ? [found] : [found, current]);
@@ -84,6 +85,7 @@ export function planReplacement(
   steps.promote(found.promote);
   steps.archive(found.archive);
   steps.publish("a replacement was completed");
+  steps.retireReplaced(archived);
   return changed(key.name, steps, facts, true);
 }
 

@@ -7,8 +7,7 @@ import { createHash } from "node:crypto";
 import { dirname, resolve } from "node:path";
 import { familyOfLibrary } from "../../families/families.ts";
 import type { CertificateFacts } from "../../x509/read.ts";
-import type { Declaration, KeyDeclaration } from "../declaration.ts";
-import { ofToken } from "../hooks.ts";
+import type { Declaration, KeyDeclaration, PublishWhat } from "../declaration.ts";
 import { finalIdentity } from "../identities.ts";
 import {
   type Observation,
@@ -20,7 +19,7 @@ import {
 import type { IssuerState } from "./certificate.ts";
 import { planKey } from "./key.ts";
 import { type KeyOutcome, stopped } from "./outcome.ts";
-import { type Chain, keyUri, publishedContents, sha256 } from "./publish.ts";
+import { type Chain, keyUri, needsIssuers, publishedContents, sha256 } from "./publish.ts";
 import type { Plan, Step } from "./steps.ts";
 
 export interface PlanOptions {
@@ -86,11 +85,11 @@ function refuseUnwritable(
 function initHook(
   token: Declaration["tokens"][string],
   seen: SeenToken | undefined,
-  { pendingHooks }: Observation,
+  { pendingInitHooks }: Observation,
 ): Step[] {
   const { name, initHook: hook } = token;
   if (hook === undefined || seen === undefined) return [];
-  const pending = seen.state === "present" && pendingHooks[ofToken(name)] !== undefined;
+  const pending = seen.state === "present" && pendingInitHooks.includes(name);
   if (!pending && !initialises(token, seen)) return [];
   const reason = pending ? "it has not run to its end" : "the token is new";
   return [{ action: "initHook", token: name, hook, reason }];
@@ -169,8 +168,7 @@ function planOne(
 function twinOf({ tokens }: Declaration, observation: Observation, name: string): string | undefined {
   const reached = (one: string) => {
     const seen = observation.tokens[one];
-    const { module, store, environment, reserved } = tokens[one]!;
-    return seen?.state === "present" ? JSON.stringify([seen.uri, module, store, environment, reserved]) : one;
+    return seen?.state === "present" ? JSON.stringify([seen.uri, seen.reach]) : one;
   };
   const names = Object.keys(tokens);
   return names.slice(0, names.indexOf(name)).find((other) => reached(other) === reached(name));
@@ -210,39 +208,55 @@ function withFiles(
   ];
   const { certificate } = key;
   if (outcome.refused || certificate === undefined || ordered.some(publishes)) return ordered;
-  const chain = chainOf(declaration, key, outcome.certificate, outcomes);
   const of = { key: key.name, token: key.token };
   const seen = observation.tokens[key.token]!;
   if (outcome.certificate === undefined || seen.state !== "present") return ordered;
   const uri = keyUri(seen.uri, finalIdentity(key));
   const folder = dirname(declaration.file);
+  const issuers = issuersAbove(declaration, key, outcomes);
+  const { der } = outcome.certificate;
+  const lacking = (what: PublishWhat) => needsIssuers(what) && "unavailable" in issuers;
   const stale = certificate.publish.filter(({ path, what, mode }) => {
     const file = observation.files[resolve(folder, path)];
-    if (chain === undefined || file?.state !== "present") return true;
-    return file.sha256 !== sha256(publishedContents(what, chain, uri)) || file.mode !== mode || !file.owned;
+    // While an issuer cannot be seen, what it is part of is neither compared nor written.
+    if (lacking(what)) return false;
+    if (file?.state !== "present" || file.mode !== mode || !file.owned) return true;
+    if (needsIssuers(what) && !("ders" in issuers)) return true;
+    const chain: Chain = { certificate: der, issuers: "ders" in issuers ? issuers.ders : [] };
+    return file.sha256 !== sha256(publishedContents(what, chain, uri));
   });
-  const pending = observation.pendingHooks[key.name] !== undefined;
-  if (stale.length === 0 && !pending) return ordered;
+  const missing = certificate.publish.find(
+    ({ path, what }) => lacking(what) && observation.files[resolve(folder, path)]?.state === "absent",
+  );
+  const waits: Step[] = [];
+  if (missing !== undefined && "unavailable" in issuers) {
+    const reason = `${missing.path} needs the certificate of ${issuers.unavailable}, which cannot be seen`;
+    waits.push({ action: "wait", ...of, reason });
+  }
+  const pending = certificate.hook !== undefined && observation.pendingHooks.includes(key.name);
   const reason = stale.length > 0 ? "a file is missing or different" : "its hook has not run to its end";
   const more: Step[] = [];
   if (stale.length > 0) more.push({ action: "publish", ...of, files: stale, reason });
-  if (certificate.hook !== undefined) more.push({ action: "hook", ...of, hook: certificate.hook, reason });
-  return [...ordered.filter(({ action }) => action !== "keep"), ...more];
+  if (certificate.hook !== undefined && (stale.length > 0 || pending)) {
+    more.push({ action: "hook", ...of, hook: certificate.hook, reason });
+  }
+  if (more.length + waits.length === 0) return ordered;
+  const before = ordered.filter((step) => step.action !== "keep" && !last(step));
+  return [...before, ...more, ...ordered.filter(last), ...waits];
 }
 
-/** The certificate and its declared issuers' up to the root; undefined while one of them changes. */
-function chainOf(
-  declaration: Declaration,
+/** The certificates of the declared issuers up to the root; or that one of them changes, or which cannot be seen. */
+function issuersAbove(
+  { keys }: Declaration,
   key: KeyDeclaration,
-  certificate: CertificateFacts | undefined,
   outcomes: ReadonlyMap<string, KeyOutcome>,
-): Chain | undefined {
-  if (certificate === undefined) return undefined;
-  const issuers: Uint8Array[] = [];
-  for (let name = key.certificate?.issuer; name !== undefined; name = declaration.keys[name]?.certificate?.issuer) {
-    const issuer = outcomes.get(name)?.certificate;
-    if (issuer === undefined) return undefined;
-    issuers.push(issuer.der);
+): { ders: Uint8Array[] } | { changes: true } | { unavailable: string } {
+  const ders: Uint8Array[] = [];
+  for (let name = key.certificate?.issuer; name !== undefined; name = keys[name]?.certificate?.issuer) {
+    const outcome = outcomes.get(name);
+    if (outcome?.certificate !== undefined) ders.push(outcome.certificate.der);
+    else if (outcome?.asIssuer?.changes === true) return { changes: true };
+    else return { unavailable: name };
   }
-  return { certificate: certificate.der, issuers };
+  return { ders };
 }

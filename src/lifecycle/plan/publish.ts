@@ -15,6 +15,11 @@ export interface Chain {
   readonly issuers: readonly Uint8Array[];
 }
 
+/** Whether the issuers' certificates are part of a published file. */
+export function needsIssuers(what: PublishWhat): boolean {
+  return what === "chain" || what === "fullchain";
+}
+
 /** The contents of a published file. */
 export function publishedContents(what: PublishWhat, chain: Chain, uri: string): string {
   const { certificate, issuers } = chain;

@@ -182,6 +182,9 @@ function checkLabel(value: string): string {
   const bytes = Buffer.byteLength(value);
   if (bytes === 0 || bytes > 32)
     throw new Error(`a token's label has 1 to 32 bytes, ${JSON.stringify(value)} has ${bytes}`);
+  // The standard pads labels with blanks (CK_TOKEN_INFO), so that this one would never be found.
+  if (value.endsWith(" "))
+    throw new Error(`a token's label does not end with a blank, as ${JSON.stringify(value)} does`);
   return value;
 }
 
