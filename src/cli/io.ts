@@ -86,6 +86,8 @@ export class Io {
     // Imported here: it costs every command 2 ms, and few ask.
     const { createInterface } = await import("node:readline/promises");
     const reader = createInterface({ input: process.stdin, output: process.stderr });
+    // The line editor takes Ctrl-C for itself.
+    reader.on("SIGINT", () => process.kill(process.pid, "SIGINT"));
     try {
       return (await reader.question(`${visibleLines(question)} Only "yes" goes on: `)).trim() === "yes";
     } finally {

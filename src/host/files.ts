@@ -37,7 +37,10 @@ export async function writeAtomic(path: string, data: Uint8Array | string, optio
   } catch (error) {
     await file?.close().catch(() => undefined);
     await unlink(temporary).catch(() => undefined);
-    throw new HostError(`cannot write ${path}: ${explainSystem(error)}`, { cause: error });
+    const hints = ["ENOSPC", "EDQUOT"].includes(systemCode(error) ?? "")
+      ? ["make room and run it again; what was there before is as it was"]
+      : ["look at the owner and mode of its folder"];
+    throw new HostError(`cannot write ${path}: ${explainSystem(error)}`, { cause: error, hints });
   }
 }
 

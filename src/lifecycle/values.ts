@@ -10,7 +10,7 @@ export type KeyType =
   | { readonly algorithm: "EC" | "Edwards" | "Montgomery"; readonly curve: CurveName };
 
 /** RSA sizes that are taken: 2048 to 8192 bits in steps of 256. */
-const RSA_BITS = { least: 2048, most: 8192, step: 256 };
+export const RSA_BITS = { least: 2048, most: 8192, step: 256 };
 
 /** Parses a key type. @throws Error saying what is taken */
 export function parseKeyType(text: string): KeyType {

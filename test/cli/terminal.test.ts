@@ -52,6 +52,13 @@ describe.skipIf(!peer("expect"))("at a terminal", () => {
     expect(seen.match(/user PIN of demo: /g)).toHaveLength(1);
   });
 
+  test("Ctrl-C at a question ends the command as the signal does, and nothing is changed", () => {
+    const { seen, code } = play("apply", ['Only "yes" goes on: ', "\\003"]);
+    expect(code).toBe(130);
+    expect(seen).not.toContain("fault of Keywright");
+    expect(play("token list --module softtoken --store demo.db").seen).not.toContain("token=demo");
+  });
+
   test("one PIN for both roles is not taken, and nothing is done with it", () => {
     const { seen, code } = play(
       "token init demo",

@@ -69,15 +69,22 @@ function report(plan: Plan, results: readonly KeyResult[], io: Io): ExitCode {
 }
 
 async function readPlan(file: string): Promise<Plan> {
-  let plan: Partial<Plan>;
+  let plan: Partial<Record<keyof Plan, unknown>> | null;
   try {
-    plan = JSON.parse(await readFile(file, "utf8")) as Partial<Plan>;
+    plan = JSON.parse(await readFile(file, "utf8")) as typeof plan;
   } catch (error) {
     throw new UsageError(`cannot read the plan ${file}: ${explainSystem(error)}`);
   }
-  if (plan.format !== "keywright-plan/1")
-    throw new UsageError(`${file} is not a plan`, ["write one: keywright plan --out FILE"]);
-  return plan as Plan;
+  const isTexts = (value: unknown) => Array.isArray(value) && value.every((one) => typeof one === "string");
+  const isPlan =
+    plan?.format === "keywright-plan/1" &&
+    typeof plan.now === "string" &&
+    !Number.isNaN(Date.parse(plan.now)) &&
+    isTexts(plan.rotate) &&
+    Array.isArray(plan.steps);
+  // Its steps are compared with those of a plan that is made now; only the time and what to rotate are taken from it.
+  if (!isPlan) throw new UsageError(`${file} is not a plan`, ["write one: keywright plan --out FILE"]);
+  return plan as unknown as Plan;
 }
 
 async function confirm(plan: Plan, input: Input<typeof spec>, io: Io): Promise<boolean> {

@@ -3,10 +3,17 @@
  * @module
  */
 import { familyNamed } from "../../families/families.ts";
+import { CURVES, type CurveName, curveNames } from "../../spec/curves.ts";
 import type { KeyDeclaration } from "../declaration.ts";
 import type { SeenPresent } from "../observation.ts";
-import { keyTypeText } from "../values.ts";
+import { keyTypeText, RSA_BITS } from "../values.ts";
 import { Refusal } from "./refusal.ts";
+
+const FAMILIES: Readonly<Record<string, string>> = { EC: "weierstrass", Edwards: "edwards", Montgomery: "montgomery" };
+
+function curvesOf(algorithm: string): CurveName[] {
+  return curveNames().filter((name) => CURVES[name].family === FAMILIES[algorithm]);
+}
 
 /** @throws Refusal saying what the token can make instead */
 export function checkCapability(
@@ -22,8 +29,10 @@ export function checkCapability(
       : type.algorithm !== "EC" || (curves?.includes(type.curve) ?? true);
   if (range === undefined || !fits) {
     const can = Object.entries(canGenerate).flatMap(([algorithm, { least, most }]) => {
-      if (algorithm === "RSA") return [`RSA:${least} to RSA:${most}`];
-      return algorithm === "EC" && curves !== undefined ? curves.map((curve) => `EC:${curve}`) : [algorithm];
+      if (algorithm === "RSA")
+        return [`RSA:${Math.max(least, RSA_BITS.least)} to RSA:${Math.min(most, RSA_BITS.most)}`];
+      const known = curvesOf(algorithm).filter((curve) => algorithm !== "EC" || (curves?.includes(curve) ?? true));
+      return known.map((curve) => (algorithm === "EC" ? `EC:${curve}` : curve));
     });
     const hint = `it can make: ${can.join(", ") || "none"}`;
     throw new Refusal(`the token cannot make a key of type ${keyTypeText(type)}`, [hint]);
