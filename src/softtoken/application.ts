@@ -121,20 +121,14 @@ export class Application {
     return this.#lastHandle;
   }
 
-  /** @throws Refusal CKR_SESSION_HANDLE_INVALID, CKR_DEVICE_REMOVED */
+  /**
+   * The session of a handle, after a look at whether the store was changed by somebody else and the token is still the
+   * same: a token made anew elsewhere ends every operation, also those under way.
+   * @throws Refusal CKR_SESSION_HANDLE_INVALID, CKR_DEVICE_REMOVED
+   */
   session(handle: number | bigint): Session {
     const session = this.sessions.get(handle as number);
     if (session === undefined) return refuse("CKR_SESSION_HANDLE_INVALID");
-    if (session.token.isRemoved) return refuse("CKR_DEVICE_REMOVED");
-    return session;
-  }
-
-  /**
-   * The session, after a look at whether the store was changed by somebody else and the token is still the same.
-   * @returns also the state of the store, to compare what is cached with
-   */
-  freshSession(handle: number | bigint): Session {
-    const session = this.session(handle);
     this.refresh();
     if (session.token.isRemoved) return refuse("CKR_DEVICE_REMOVED");
     return session;

@@ -16,10 +16,11 @@ import { small } from "../../cryptoki/ulong.ts";
 import { attributeName } from "../../spec/attributes.ts";
 import { CKR } from "../../spec/returns.ts";
 import type { Application, Session } from "../application.ts";
-import { attr } from "../codes.ts";
+import { attr, cls } from "../codes.ts";
 import { refuse } from "../refusal.ts";
 import { findObjects, type Query } from "../store/objects.ts";
 import { isTemplate, type Values } from "../store/record.ts";
+import { isUlong } from "../ulong.ts";
 import {
   addObjects,
   changeObject,
@@ -38,7 +39,7 @@ import { entry, indexValues } from "./records.ts";
 import { lengthInC, readTemplate, sameValue } from "./template.ts";
 
 export function createObject(app: Application, args: Args<"C_CreateObject">): Reply<"C_CreateObject"> {
-  const session = app.freshSession(args.session);
+  const session = app.session(args.session);
   const draft = assemble({ origin: "create", template: args.template, isSo: session.token.role === "so" });
   return { object: addObjects(app, session, [draft])[0]! };
 }
@@ -58,6 +59,9 @@ function checkChange(
   if (notes.has("10")) {
     if (!how.isSo) readOnly();
     return;
+  }
+  if (type === attr.PUBLIC_KEY_INFO && object.class === cls.PRIVATE_KEY) {
+    refuse("CKR_ATTRIBUTE_VALUE_INVALID", "CKA_PUBLIC_KEY_INFO is of another key");
   }
   if (!notes.has("8") && !(how.isCopy && notes.has("c"))) readOnly();
   const before = object.values.get(type);
@@ -79,7 +83,7 @@ function changes(object: TokenObject, template: readonly Attribute[], how: Chang
 }
 
 export function copyObject(app: Application, args: Args<"C_CopyObject">): Reply<"C_CopyObject"> {
-  const session = app.freshSession(args.session);
+  const session = app.session(args.session);
   const object = getObject(app, session, args.object);
   if (!object.flag(attr.COPYABLE)) return refuse("CKR_ACTION_PROHIBITED", "CKA_COPYABLE is false");
   const changed = changes(object, args.template, { isSo: session.token.role === "so", isCopy: true });
@@ -94,7 +98,7 @@ export function copyObject(app: Application, args: Args<"C_CopyObject">): Reply<
 }
 
 export function destroy(app: Application, args: Args<"C_DestroyObject">): Reply<"C_DestroyObject"> {
-  const session = app.freshSession(args.session);
+  const session = app.session(args.session);
   const object = getObject(app, session, args.object);
   mustBeWritable(session, object.isToken, object.isPrivate);
   if (!object.flag(attr.DESTROYABLE)) return refuse("CKR_ACTION_PROHIBITED", "CKA_DESTROYABLE is false");
@@ -103,7 +107,7 @@ export function destroy(app: Application, args: Args<"C_DestroyObject">): Reply<
 }
 
 export function objectSize(app: Application, args: Args<"C_GetObjectSize">): Reply<"C_GetObjectSize"> {
-  const session = app.freshSession(args.session);
+  const session = app.session(args.session);
   const object = getObject(app, session, args.object);
   let size = 0;
   for (const value of object.values.values()) size += lengthInC(value);
@@ -112,7 +116,7 @@ export function objectSize(app: Application, args: Args<"C_GetObjectSize">): Rep
 }
 
 export function setAttributes(app: Application, args: Args<"C_SetAttributeValue">): Reply<"C_SetAttributeValue"> {
-  const session = app.freshSession(args.session);
+  const session = app.session(args.session);
   const object = getObject(app, session, args.object);
   mustBeWritable(session, object.isToken, object.isPrivate);
   const isSo = session.token.role === "so";
@@ -124,7 +128,7 @@ export function setAttributes(app: Application, args: Args<"C_SetAttributeValue"
 }
 
 export function getAttributes(app: Application, args: Args<"C_GetAttributeValue">): Reply<"C_GetAttributeValue"> {
-  const session = app.freshSession(args.session);
+  const session = app.session(args.session);
   return { values: readAttributes(getObject(app, session, args.object), args.requests) };
 }
 
@@ -164,15 +168,12 @@ function intoRequest(request: AttributeRequest, value: AttributeValue): { reply:
 }
 
 export function findInit(app: Application, args: Args<"C_FindObjectsInit">): Reply<"C_FindObjectsInit"> {
-  const session = app.freshSession(args.session);
+  const session = app.session(args.session);
   session.operations.mustBeFree("find");
   const wanted = readTemplate(args.template);
   session.operations.begin("find", { found: search(app, session, wanted), at: 0 });
   return {};
 }
-
-/** The attributes that the index answers; all others are compared with the decoded object. */
-const INDEXED_TYPES: ReadonlySet<number> = new Set([attr.CLASS, attr.LABEL, attr.ID, attr.SUBJECT]);
 
 function search(app: Application, session: Session, wanted: Values): number[] {
   const { token } = session;
@@ -201,16 +202,18 @@ function search(app: Application, session: Session, wanted: Values): number[] {
   return [...own, ...found];
 }
 
-/** Whether the index alone decides about an attribute of a token object. */
+/**
+ * Whether the index alone decides about an attribute of a token object: of the class, which every use of an object looks
+ * at again. By their other entries objects are only looked up: whoever can write the file can change an entry.
+ */
 function isAnswered(type: number, value: AttributeValue): boolean {
-  if (type === attr.TOKEN) return value === true;
-  // Empty values are not indexed.
-  return INDEXED_TYPES.has(type) && !(value instanceof Uint8Array && value.length === 0);
+  return type === attr.CLASS || (type === attr.TOKEN && value === true);
 }
 
 export function find(app: Application, args: Args<"C_FindObjects">): Reply<"C_FindObjects"> {
   const { operations } = app.session(args.session);
   return operations.step("find", ({ work }) => {
+    if (!isUlong(args.max)) return refuse("CKR_ARGUMENTS_BAD", `${args.max} objects at most`);
     const objects = work.found.slice(work.at, work.at + small(args.max));
     work.at += objects.length;
     return { objects };

@@ -20,7 +20,7 @@ import { ableTo, keyFor } from "./usage.ts";
 type CipherKind = "encrypt" | "decrypt";
 
 export function init(app: Application, kind: CipherKind, args: Args<"C_EncryptInit">): Record<never, never> {
-  const session = app.freshSession(args.session);
+  const session = app.session(args.session);
   const { mechanism } = args;
   if (mechanism === null) {
     session.operations.end(kind);

@@ -43,7 +43,7 @@ export function digestUpdate(app: Application, args: Args<"C_DigestUpdate">): Re
 
 /** 5.12.4: the value of a secret key. */
 export function digestKey(app: Application, args: Args<"C_DigestKey">): Reply<"C_DigestKey"> {
-  const session = app.freshSession(args.session);
+  const session = app.session(args.session);
   session.operations.step("digest", (active) => {
     const key = getKey(app, session, args.key);
     if (key.class !== cls.SECRET_KEY) refuse("CKR_KEY_INDIGESTIBLE", "only a secret key's value is digested");

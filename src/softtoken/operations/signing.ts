@@ -21,7 +21,7 @@ type SignKind = "sign" | "verify" | "signRecover" | "verifyRecover";
 
 /** Starts one of the four; a null mechanism cancels it (5.13.1). */
 export function init(app: Application, kind: SignKind, args: InitArgs): Record<never, never> {
-  const session = app.freshSession(args.session);
+  const session = app.session(args.session);
   const { mechanism } = args;
   if (mechanism === null) {
     session.operations.end(kind);
@@ -91,7 +91,7 @@ export function verifySignatureInit(
   app: Application,
   args: Args<"C_VerifySignatureInit">,
 ): Reply<"C_VerifySignatureInit"> {
-  const session = app.freshSession(args.session);
+  const session = app.session(args.session);
   const { mechanism } = args;
   session.operations.mustBeFree("verifySignature");
   const definition = ableTo(mechanism, "verify");

@@ -5,7 +5,7 @@
 import type { Database, Row } from "./database.ts";
 
 /** The fields by which objects are found without being decoded. */
-const INDEXED = ["keyid", "label", "subject", "issuer", "class"] as const;
+export const INDEXED = ["keyid", "label", "subject", "issuer", "class"] as const;
 export type IndexedField = (typeof INDEXED)[number];
 
 /** Index entries of an object; `class` is always there. */
@@ -18,6 +18,7 @@ export interface ObjectRow {
   /** Counts changes. */
   readonly revision: number;
   readonly private: boolean;
+  readonly index: IndexEntries;
   readonly attributes: Uint8Array;
   readonly secrets: Uint8Array | undefined;
   readonly mac: Uint8Array | undefined;
@@ -110,13 +111,14 @@ function object(row: Row): ObjectRow {
     uid: row.uid as Uint8Array,
     revision: row.revision as number,
     private: row.private === 1,
+    index: Object.fromEntries(INDEXED.filter((field) => row[field] !== null).map((field) => [field, row[field]])),
     attributes: row.attributes as Uint8Array,
     secrets: (row.secrets as Uint8Array | null) ?? undefined,
     mac: (row.mac as Uint8Array | null) ?? undefined,
   };
 }
 
-const COLUMNS = "id, slot, uid, revision, private, attributes, secrets, mac";
+const COLUMNS = `id, slot, uid, revision, private, ${INDEXED.join(", ")}, attributes, secrets, mac`;
 
 export function readObject(db: Database, id: number): ObjectRow | undefined {
   const row = db.prepare(`SELECT ${COLUMNS} FROM object WHERE id = ?`).get(id);
