@@ -161,6 +161,19 @@ test("a key that asks for a trusted wrapping key is wrapped by one that the SO t
   );
 });
 
+test("an AES key is trusted for as long as a session of the SO's making lasts, and none in the token", async () => {
+  const r = await rig({ login: false });
+  const { app, session } = r;
+  await app.call("C_Login", { session, userType: 0, pin: SO_PIN });
+  const trusted = { CKA_PRIVATE: false, CKA_TRUSTED: true };
+  expect(await rvOf(() => kek(r, { ...trusted, CKA_TOKEN: true }))).toBe("CKR_TEMPLATE_INCONSISTENT");
+  const by = await kek(r, trusted);
+  await app.call("C_Logout", { session });
+  await app.call("C_Login", { session, userType: 1, pin: PIN });
+  const secret = { CKA_CLASS: 4, CKA_KEY_TYPE: 0x10, CKA_VALUE: "secret", ...OPEN, CKA_WRAP_WITH_TRUSTED: true };
+  expect((await wrap(r, mechanism("CKM_AES_KEY_WRAP_KWP"), by, await create(r, secret))).length).toBe(16);
+});
+
 test("an unwrapping key puts its template into the keys it unwraps", async () => {
   const r = await rig();
   const how = mechanism("CKM_AES_KEY_WRAP_KWP");
