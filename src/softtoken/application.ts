@@ -12,6 +12,9 @@ import type { Owner } from "./store/objects.ts";
 import type { Patience } from "./store/patience.ts";
 import { findToken, type TokenRow } from "./store/tokens.ts";
 
+/** How old a look at the store may be for a call that goes on with an operation, in ms. */
+const LOOK_AGE = 1;
+
 /** What the options of softToken() come to. */
 export interface Settings {
   readonly scryptCost: number;
@@ -108,6 +111,7 @@ export class Application {
   readonly tokens = new Map<number, OpenToken>();
   #lastHandle = 0;
   #epoch = -1;
+  #lookedAt = Number.NEGATIVE_INFINITY;
 
   constructor(patience: Patience, settings: Settings) {
     this.db = patience.db;
@@ -134,6 +138,17 @@ export class Application {
     return session;
   }
 
+  /**
+   * The session of a call that goes on with an operation. A look of less than a millisecond ago will do, so that signing
+   * does not pay for two: what another process did since is as good as done at the same moment.
+   * @throws Refusal CKR_SESSION_HANDLE_INVALID, CKR_DEVICE_REMOVED
+   */
+  ongoing(handle: number | bigint): Session {
+    const session = this.sessions.get(handle as number);
+    const isRecent = this.db.lastEpoch === this.#epoch && performance.now() - this.#lookedAt < LOOK_AGE;
+    return session !== undefined && isRecent && !session.token.isRemoved ? session : this.session(handle);
+  }
+
   /** The state of the store that this application knows. */
   get epoch(): number {
     return this.#epoch;
@@ -141,6 +156,7 @@ export class Application {
 
   refresh(): void {
     const epoch = this.db.epoch();
+    this.#lookedAt = performance.now();
     if (epoch === this.#epoch) return;
     this.#epoch = epoch;
     for (const token of this.tokens.values()) {

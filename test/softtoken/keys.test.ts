@@ -189,3 +189,16 @@ test("a check value is that of the standard, given by the caller or left out", a
   const none = await create(r, { ...aes, CKA_CHECK_VALUE: new Uint8Array(0) });
   expect(await attribute(r, none, "CKA_CHECK_VALUE")).toEqual(new Uint8Array(0));
 });
+
+test("a template is read before the call returns, though the key takes its time", async () => {
+  const r = await rig();
+  const label = utf8("mine");
+  const reply = r.app.call("C_GenerateKeyPair", {
+    session: r.session,
+    mechanism: mechanism("CKM_RSA_PKCS_KEY_PAIR_GEN"),
+    publicTemplate: [...template({ CKA_MODULUS_BITS: 2048 }), { type: 3, value: label }],
+    privateTemplate: [],
+  });
+  label.fill(0);
+  expect(await attribute(r, (await reply).publicKey, "CKA_LABEL")).toEqual(utf8("mine"));
+});

@@ -183,7 +183,13 @@ test("a sealed value that was moved to another object, or to another attribute, 
   expect(await rvOf(() => attribute(r, two, "CKA_LABEL"))).toBe("CKR_DEVICE_ERROR");
 });
 
-test.each(["label", "keyid", "class"])("an object is not found under another's %s", async (column) => {
+test.each([
+  ["label", false],
+  ["keyid", false],
+  ["class", false],
+  // As in a store of before, whose private rows have no MAC: only the contents can tell.
+  ["label", true],
+] as const)("an object is not found under another's %s (MAC taken away: %s)", async (column, isStripped) => {
   const store = join(folder(), "store.db");
   const r = await rig({ store });
   await create(r, { ...SECRET, CKA_TOKEN: true, CKA_LABEL: "alpha", CKA_ID: "1" });
@@ -192,6 +198,7 @@ test.each(["label", "keyid", "class"])("an object is not found under another's %
   const db = new DatabaseSync(store);
   // What the first is found by becomes what the others are found by.
   db.exec(`UPDATE object SET ${column} = (SELECT ${column} FROM object WHERE id = 1) WHERE id > 1`);
+  if (isStripped) db.exec("UPDATE object SET mac = NULL");
   db.close();
   const app = await application(provider({ store }));
   const session = await openSession(app, r.slot);
@@ -207,6 +214,8 @@ test.each(["label", "keyid", "class"])("an object is not found under another's %
     };
     expect(["alpha", "CKR_DEVICE_ERROR"]).toContain(await seen().catch(() => "CKR_DEVICE_ERROR"));
   }
+  if (!isStripped && column !== "label")
+    expect(await rvOf(() => findAll(other, { CKA_LABEL: "beta" }))).toBe("CKR_DEVICE_ERROR");
   expect(await rvOf(() => findAll(other, { CKA_LABEL: "gamma" }))).toBe(
     column === "label" ? "CKR_OK" : "CKR_DEVICE_ERROR",
   );

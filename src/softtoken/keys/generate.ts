@@ -4,7 +4,7 @@
  */
 
 import { after } from "../../cryptoki/awaitable.ts";
-import type { Args, Attribute, Awaitable, Reply, Ulong } from "../../cryptoki/port.ts";
+import type { Args, Awaitable, Reply, Ulong } from "../../cryptoki/port.ts";
 import { small } from "../../cryptoki/ulong.ts";
 import type { Application } from "../application.ts";
 import { attr, cls } from "../codes.ts";
@@ -14,6 +14,7 @@ import { addObjects, checkAccess } from "../objects/access.ts";
 import { assemble, type Draft } from "../objects/assemble.ts";
 import { readTemplate } from "../objects/template.ts";
 import { ableTo } from "../operations/usage.ts";
+import type { Values } from "../store/record.ts";
 
 export function generateKey(app: Application, args: Args<"C_GenerateKey">): Reply<"C_GenerateKey"> {
   const session = app.session(args.session);
@@ -53,10 +54,10 @@ export function generateKeyPair(
     () => generatePair.make(publicTemplate, privateTemplate),
     (parts: PairParts) => {
       const now = isLater ? app.session(args.session) : session;
-      const draft = (objectClass: number, template: readonly Attribute[], made: PairParts["publicKey"]): Draft =>
+      const draft = (objectClass: number, given: Values, made: PairParts["publicKey"]): Draft =>
         assemble({
           origin: "generate",
-          template,
+          template: [...given].map(([type, value]) => ({ type, value })),
           implied: new Map([
             [attr.CLASS, objectClass],
             [attr.KEY_TYPE, generatePair.keyType],
@@ -66,8 +67,8 @@ export function generateKeyPair(
           isSo: now.token.role === "so",
         });
       const drafts = [
-        draft(cls.PUBLIC_KEY, args.publicTemplate, parts.publicKey),
-        draft(cls.PRIVATE_KEY, args.privateTemplate, parts.privateKey),
+        draft(cls.PUBLIC_KEY, publicTemplate, parts.publicKey),
+        draft(cls.PRIVATE_KEY, privateTemplate, parts.privateKey),
       ];
       const store = () => {
         const [publicKey, privateKey] = addObjects(app, now, drafts);

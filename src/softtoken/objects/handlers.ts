@@ -18,7 +18,7 @@ import { CKR } from "../../spec/returns.ts";
 import type { Application, Session } from "../application.ts";
 import { attr, cls } from "../codes.ts";
 import { refuse } from "../refusal.ts";
-import { findObjects, type Query } from "../store/objects.ts";
+import { findObjects, type Query, readEntries } from "../store/objects.ts";
 import { isTemplate, type Values } from "../store/record.ts";
 import { isUlong } from "../ulong.ts";
 import {
@@ -35,7 +35,7 @@ import {
 import { assemble } from "./assemble.ts";
 import type { TokenObject } from "./object.ts";
 import { isSecretClass, type Rule } from "./policy.ts";
-import { entry, indexValues } from "./records.ts";
+import { entry, indexValues, isIndexed, verifyEntries } from "./records.ts";
 import { lengthInC, readTemplate, sameValue } from "./template.ts";
 
 export function createObject(app: Application, args: Args<"C_CreateObject">): Reply<"C_CreateObject"> {
@@ -187,26 +187,35 @@ function search(app: Application, session: Session, wanted: Values): number[] {
     const open = entry(token, undefined, field, value);
     return includePrivate ? [open, entry(token, token.keys, field, value)] : [open];
   });
-  const rest = [...wanted].some(([type, value]) => !isAnswered(type, value));
+  const fields = [...wanted].filter(([type, value]) => !isPlain(type, value));
+  const byIndex = fields.every(([type, value]) => isIndexed(type, value));
+  const isFound = (row: { id: number; private: boolean }, handle: number): boolean => {
+    if (fields.length === 0) return true;
+    if (byIndex && row.private) {
+      const entries = readEntries(app.db, row.id);
+      if (entries === undefined) return false;
+      if (verifyEntries(token, token.keys!, entries) === true) return true;
+    }
+    const wasKnown = token.cache.has(handle);
+    const object = findByHandle(app, session, handle);
+    const isRight = object !== undefined && fits(object);
+    // What a search of thousands only looked at is not kept.
+    if (!isRight && !wasKnown) token.forget(handle);
+    return isRight;
+  };
   const found = findObjects(app.db, token.slot, query, includePrivate)
-    .map((row) => handleOf(token, row.id, row.private))
-    .filter((handle) => {
-      if (!rest) return true;
-      const wasKnown = token.cache.has(handle);
-      const object = findByHandle(app, session, handle);
-      const isFound = object !== undefined && fits(object);
-      // What a search of thousands only looked at is not kept.
-      if (!isFound && !wasKnown) token.forget(handle);
-      return isFound;
-    });
+    .map((row) => [row, handleOf(token, row.id, row.private)] as const)
+    .filter(([row, handle]) => isFound(row, handle))
+    .map(([, handle]) => handle);
   return [...own, ...found];
 }
 
 /**
- * Whether the index alone decides about an attribute of a token object: of the class, which every use of an object looks
- * at again. By their other entries objects are only looked up: whoever can write the file can change an entry.
+ * Whether an attribute of a token object is taken from the store as it stands there: CKA_TOKEN, and the class, at which
+ * every use of an object looks again. Whoever can write the file can change what else an object is found by, so that is
+ * verified.
  */
-function isAnswered(type: number, value: AttributeValue): boolean {
+function isPlain(type: number, value: AttributeValue): boolean {
   return type === attr.CLASS || (type === attr.TOKEN && value === true);
 }
 

@@ -11,12 +11,14 @@ import { attr } from "../codes.ts";
 import type { TokenKeys } from "../login.ts";
 import { refuse } from "../refusal.ts";
 import {
+  type Entries,
   INDEXED,
   type IndexEntries,
   type IndexedField,
   type NewObject,
   type ObjectRow,
   type Owner,
+  TAIL_LENGTH,
 } from "../store/objects.ts";
 import { decodeSealed, decodeValues, encodeSealed, encodeValues, type Values } from "../store/record.ts";
 
@@ -73,7 +75,7 @@ export function sealRow(
     index,
     attributes,
     secrets: sealed.size === 0 ? undefined : encodeSealed(sealed),
-    mac: undefined,
+    mac: entriesMac(owner, keys!, { uid, index, tail: attributes.subarray(-TAIL_LENGTH) }),
   };
 }
 
@@ -158,8 +160,33 @@ function verifyRow(owner: Owner, keys: TokenKeys, row: ObjectRow, values: Values
   }
 }
 
+/**
+ * The MAC of a private row: over what it is found by, and the tag of the envelope that it belongs to. So a search need
+ * not open what it finds.
+ */
+function entriesMac(owner: Owner, keys: TokenKeys, { uid, index, tail }: Omit<Entries, "mac">): Uint8Array {
+  const context = utf8(`${owner.serial}/${owner.generation}/entries`);
+  const entries = INDEXED.map((field) => index[field] ?? NO_ENTRY);
+  return authenticate(keys.index!, context, uid, tail, ...entries);
+}
+
+const NO_ENTRY = new Uint8Array(0);
+
+/**
+ * Whether a private row is found by its own entries; undefined if only its contents can tell, in a store of before.
+ * @throws Refusal CKR_DEVICE_ERROR when it is not
+ */
+export function verifyEntries(owner: Owner, keys: TokenKeys, entries: Entries): true | undefined {
+  if (entries.mac === undefined) return undefined;
+  return sameMac(entries.mac, entriesMac(owner, keys, entries)) || damaged(entries);
+}
+
 /** A row under entries that are not its own would be found as another object. */
 function verifyIndex(owner: Owner, keys: TokenKeys | undefined, row: ObjectRow, values: Values): void {
+  if (row.private) {
+    const tail = row.attributes.subarray(-TAIL_LENGTH);
+    if (verifyEntries(owner, keys!, { ...row, tail }) === true) return;
+  }
   const right = indexOf(owner, values, keys);
   for (const field of INDEXED) {
     const [a, b] = [row.index[field], right[field]];
@@ -167,7 +194,7 @@ function verifyIndex(owner: Owner, keys: TokenKeys | undefined, row: ObjectRow, 
   }
 }
 
-function damaged(row: ObjectRow): never {
+function damaged(row: { readonly uid: Uint8Array }): never {
   return refuse("CKR_DEVICE_ERROR", `object ${toHex(row.uid)} in the store is not as this token wrote it`);
 }
 
@@ -177,6 +204,11 @@ const FIELD_OF: readonly (readonly [type: number, field: Exclude<IndexedField, "
   [attr.ID, "keyid"],
   [attr.SUBJECT, "subject"],
 ];
+
+/** Whether the index has an entry for an attribute by itself; empty values have none. */
+export function isIndexed(type: number, value: AttributeValue): boolean {
+  return FIELD_OF.some(([indexed]) => indexed === type) && indexable(value) !== undefined;
+}
 
 function indexOf(owner: Owner, values: Values, keys: TokenKeys | undefined): IndexEntries {
   return indexValues(values, (field, value) => entry(owner, keys, field, value));

@@ -21,7 +21,7 @@ export function digestInit(app: Application, args: Args<"C_DigestInit">): Reply<
 }
 
 export function digest(app: Application, args: Args<"C_Digest">): Reply<"C_Digest"> {
-  const { operations } = app.session(args.session);
+  const { operations } = app.ongoing(args.session);
   const output = operations.finish("digest", (active) => {
     mustBeSinglePart(active);
     return intoRoom(args.room, active.work.length, () => {
@@ -33,7 +33,7 @@ export function digest(app: Application, args: Args<"C_Digest">): Reply<"C_Diges
 }
 
 export function digestUpdate(app: Application, args: Args<"C_DigestUpdate">): Reply<"C_DigestUpdate"> {
-  const { operations } = app.session(args.session);
+  const { operations } = app.ongoing(args.session);
   operations.step("digest", (active) => {
     active.isMultiPart = true;
     active.work.update(args.data);
@@ -56,7 +56,7 @@ export function digestKey(app: Application, args: Args<"C_DigestKey">): Reply<"C
 }
 
 export function digestFinal(app: Application, args: Args<"C_DigestFinal">): Reply<"C_DigestFinal"> {
-  const { operations } = app.session(args.session);
+  const { operations } = app.ongoing(args.session);
   const output = operations.finish("digest", ({ work }) => intoRoom(args.room, work.length, () => work.final()));
   return { output };
 }
