@@ -12,6 +12,9 @@ import type { Owner } from "./store/objects.ts";
 import type { Patience } from "./store/patience.ts";
 import { findToken, type TokenRow } from "./store/tokens.ts";
 
+/** How old a look at the store may be for a call that goes on with an operation, in ms. */
+const LOOK_AGE = 1;
+
 /** What the options of softToken() come to. */
 export interface Settings {
   readonly scryptCost: number;
@@ -108,6 +111,7 @@ export class Application {
   readonly tokens = new Map<number, OpenToken>();
   #lastHandle = 0;
   #epoch = -1;
+  #lookedAt = Number.NEGATIVE_INFINITY;
 
   constructor(patience: Patience, settings: Settings) {
     this.db = patience.db;
@@ -121,23 +125,28 @@ export class Application {
     return this.#lastHandle;
   }
 
-  /** @throws Refusal CKR_SESSION_HANDLE_INVALID, CKR_DEVICE_REMOVED */
+  /**
+   * The session of a handle, after a look at whether the store was changed by somebody else and the token is still the
+   * same: a token made anew elsewhere ends every operation, also those under way.
+   * @throws Refusal CKR_SESSION_HANDLE_INVALID, CKR_DEVICE_REMOVED
+   */
   session(handle: number | bigint): Session {
     const session = this.sessions.get(handle as number);
     if (session === undefined) return refuse("CKR_SESSION_HANDLE_INVALID");
+    this.refresh();
     if (session.token.isRemoved) return refuse("CKR_DEVICE_REMOVED");
     return session;
   }
 
   /**
-   * The session, after a look at whether the store was changed by somebody else and the token is still the same.
-   * @returns also the state of the store, to compare what is cached with
+   * The session of a call that goes on with an operation. A look of less than a millisecond ago will do, so that signing
+   * does not pay for two: what another process did since is as good as done at the same moment.
+   * @throws Refusal CKR_SESSION_HANDLE_INVALID, CKR_DEVICE_REMOVED
    */
-  freshSession(handle: number | bigint): Session {
-    const session = this.session(handle);
-    this.refresh();
-    if (session.token.isRemoved) return refuse("CKR_DEVICE_REMOVED");
-    return session;
+  ongoing(handle: number | bigint): Session {
+    const session = this.sessions.get(handle as number);
+    const isRecent = this.db.lastEpoch === this.#epoch && performance.now() - this.#lookedAt < LOOK_AGE;
+    return session !== undefined && isRecent && !session.token.isRemoved ? session : this.session(handle);
   }
 
   /** The state of the store that this application knows. */
@@ -147,6 +156,7 @@ export class Application {
 
   refresh(): void {
     const epoch = this.db.epoch();
+    this.#lookedAt = performance.now();
     if (epoch === this.#epoch) return;
     this.#epoch = epoch;
     for (const token of this.tokens.values()) {

@@ -1,10 +1,11 @@
 /**
  * The built-in token: many PKCS#11 tokens in one SQLite file, without hardware.
  *
- * What it protects: secrets at rest against whoever has the file but no PIN; TRUSTED, MODIFIABLE, COPYABLE and
- * DESTROYABLE against whoever can write it. What it does not: putting back an older copy of the file, deleting from it,
- * the count of tries in a copy of it, and the memory of a process that is logged in. The SO PIN alone opens the file too,
- * unless the token was made with `soRecovery: false`; then a lost user PIN is a lost token.
+ * What it protects: secrets at rest against whoever has the file but no PIN; what is made under a login, TRUSTED,
+ * MODIFIABLE, COPYABLE and DESTROYABLE included, against whoever can write it. What it does not (docs/softtoken.md):
+ * putting back an older copy of the file or of one object, deleting from it, the count of tries in a copy of it, and the
+ * memory of a process that is logged in. The SO PIN alone opens the file too, unless the token was made with
+ * `soRecovery: false`; then a lost user PIN is a lost token.
  * @module
  */
 import type { Provider } from "../cryptoki/port.ts";

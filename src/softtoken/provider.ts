@@ -3,6 +3,7 @@
  * @module
  */
 import { randomFillSync } from "node:crypto";
+import { isPromise } from "../cryptoki/awaitable.ts";
 import { CryptokiError } from "../cryptoki/errors.ts";
 import { fromHandlers } from "../cryptoki/handlers.ts";
 import type { Args, Awaitable, Cryptoki, FunctionName, Handlers, PinTries, Reply } from "../cryptoki/port.ts";
@@ -20,6 +21,10 @@ import { Refusal, refuse } from "./refusal.ts";
 import * as sessions from "./sessions.ts";
 import * as slots from "./slots.ts";
 import { Busy, StoreError } from "./store/errors.ts";
+import { isUlong } from "./ulong.ts";
+
+/** What randomFillSync fills at once, in bytes. */
+const MOST_RANDOM = 0x7fff_ffff;
 
 /** What a function of an application does; refusals do not name the function, that is added below. */
 type Inside = { readonly [F in FunctionName]?: (app: Application, args: Args<F>) => Awaitable<Reply<F>> };
@@ -110,7 +115,10 @@ const INSIDE: Inside = {
   },
   C_GenerateRandom(app, args) {
     app.session(args.session);
-    return { random: randomFillSync(new Uint8Array(args.length)) };
+    if (!isUlong(args.length) || args.length > MOST_RANDOM) {
+      return refuse("CKR_ARGUMENTS_BAD", `${args.length} bytes, 0 to ${MOST_RANDOM} are given at once`);
+    }
+    return { random: randomFillSync(new Uint8Array(Number(args.length))) };
   },
   // 5.21: nothing runs in parallel.
   C_GetFunctionStatus: notParallel,
@@ -126,6 +134,7 @@ const CANCELLED_BY: readonly (readonly [bit: number, kind: OperationKind])[] = [
   [MECHANISM_FLAGS.CKF_SIGN[0], "sign"],
   [MECHANISM_FLAGS.CKF_SIGN_RECOVER[0], "signRecover"],
   [MECHANISM_FLAGS.CKF_VERIFY[0], "verify"],
+  [MECHANISM_FLAGS.CKF_VERIFY[0], "verifySignature"],
   [MECHANISM_FLAGS.CKF_VERIFY_RECOVER[0], "verifyRecover"],
 ];
 
@@ -160,8 +169,16 @@ function named(fn: FunctionName, error: unknown): CryptokiError {
   return new CryptokiError(fn, "CKR_GENERAL_ERROR", "", { cause: error });
 }
 
-function isPromise<T>(value: Awaitable<T>): value is Promise<T> {
-  return value instanceof Promise;
+/** A copy of what a call was given: once the call has returned, the caller's memory is its own again. */
+function kept<T>(given: T): T {
+  if (given instanceof Uint8Array) return Uint8Array.from(given) as T;
+  if (Array.isArray(given)) return given.map(kept) as T;
+  if (typeof given !== "object" || given === null) return given;
+  return Object.fromEntries(Object.entries(given).map(([name, value]) => [name, kept(value)])) as T;
+}
+
+function wipePins(args: object): void {
+  for (const [name, value] of Object.entries(args)) if (/pin$/i.test(name) && value !== null) value.fill(0);
 }
 
 /** One call: checks C_Initialize, waits for a busy store, names the function in what is refused. */
@@ -179,8 +196,9 @@ function outward<F extends FunctionName>(
       if (!(error instanceof Busy)) throw named(fn, error);
     }
     // The store was busy before anything was done: the call is made again when its turn comes.
-    const again = Promise.resolve(app.patience.write(() => inside(app, args)));
-    return again.catch((error: unknown) => Promise.reject(named(fn, error)));
+    const copy = kept(args);
+    const again = Promise.resolve(app.patience.write(() => inside(app, copy)));
+    return again.catch((error: unknown) => Promise.reject(named(fn, error))).finally(() => wipePins(copy));
   };
 }
 

@@ -10,7 +10,7 @@ import { hasFlag, SESSION_FLAGS } from "../spec/flags.ts";
 import { type Application, type Session, sessionState } from "./application.ts";
 import { user } from "./codes.ts";
 import { checkNewPin, type Lease, newSecret, openWithPin, wrapSecret } from "./login.ts";
-import { refuse } from "./refusal.ts";
+import { Refusal, refuse } from "./refusal.ts";
 import { tokenOf } from "./slots.ts";
 import { findToken, type PinOwner, setWrap, type TokenRow } from "./store/tokens.ts";
 
@@ -51,7 +51,7 @@ function rowNow(app: Application, session: Session): TokenRow {
 }
 
 export function login(app: Application, args: Args<"C_Login">): Awaitable<Reply<"C_Login">> {
-  const session = app.freshSession(args.session);
+  const session = app.session(args.session);
   const { token } = session;
   const type = small(args.userType);
   if (type === user.CONTEXT_SPECIFIC) return loginForOperation(app, session, args.pin);
@@ -68,7 +68,7 @@ export function login(app: Application, args: Args<"C_Login">): Awaitable<Reply<
     (lease) => {
       // Much may have happened while the PIN was looked at.
       try {
-        app.freshSession(args.session);
+        app.session(args.session);
         check();
       } catch (error) {
         lease.release();
@@ -91,6 +91,11 @@ function loginForOperation(app: Application, session: Session, pin: Uint8Array |
       active.awaitsLogin = false;
       return {};
     },
+    (error) => {
+      // The text on private keys: a PIN that is locked by re-authentication ends the login too.
+      if (error instanceof Refusal && error.rv === "CKR_PIN_LOCKED") session.token.logout();
+      throw error;
+    },
   );
 }
 
@@ -103,23 +108,27 @@ export function logout(app: Application, args: Args<"C_Logout">): Reply<"C_Logou
 
 /** 5.5.8: the SO gives the user a PIN. */
 export async function initPin(app: Application, args: Args<"C_InitPIN">): Promise<Reply<"C_InitPIN">> {
-  const { token } = app.freshSession(args.session);
+  const { token } = app.session(args.session);
   const { lease } = token;
   if (token.role !== "so" || lease === undefined) return refuse("CKR_USER_NOT_LOGGED_IN", "the SO must be logged in");
-  const pin = checkNewPin(args.pin);
+  const pin = Uint8Array.from(checkNewPin(args.pin));
   const row = findToken(app.db, token.slot) ?? refuse("CKR_DEVICE_REMOVED");
   // Without recovery the SO cannot open the data key. The first user PIN makes it: nothing is sealed yet.
   if (lease.secret.dataKey === undefined && row.userWrap !== undefined) {
     return refuse("CKR_FUNCTION_REJECTED", "the token was made without SO recovery: the SO cannot reset the user PIN");
   }
   const dataKey = lease.secret.dataKey ?? newSecret(true).dataKey;
-  await replaceWrap(app, row, "user", pin, { rowKey: lease.secret.rowKey, dataKey });
+  try {
+    await replaceWrap(app, row, "user", pin, { rowKey: lease.secret.rowKey, dataKey });
+  } finally {
+    pin.fill(0);
+  }
   return {};
 }
 
 /** 5.5.9: changes the PIN of whoever is logged in, or the user's when nobody is. */
 export async function setPin(app: Application, args: Args<"C_SetPIN">): Promise<Reply<"C_SetPIN">> {
-  const session = app.freshSession(args.session);
+  const session = app.session(args.session);
   if (!session.isReadWrite) return refuse("CKR_SESSION_READ_ONLY");
   const owner: PinOwner = session.token.role === "so" ? "so" : "user";
   const pin = Uint8Array.from(checkNewPin(args.newPin));

@@ -127,11 +127,27 @@ export async function initToken(app: Application, args: Args<"C_InitToken">): Pr
   const before = tokenOf(app, args.slot);
   if (app.tokens.has(small(args.slot))) return refuse("CKR_SESSION_EXISTS");
   // A PIN that is out of bounds cannot be right; for a token that is there it costs a try like any other.
-  const pin = before === undefined ? checkNewPin(args.pin) : (args.pin ?? checkNewPin(null));
+  const given = before === undefined ? checkNewPin(args.pin) : (args.pin ?? checkNewPin(null));
+  const pin = Uint8Array.from(given);
+  try {
+    await makeToken(app, small(args.slot), label, pin, before);
+  } finally {
+    pin.fill(0);
+  }
+  return {};
+}
+
+async function makeToken(
+  app: Application,
+  slot: number,
+  label: Uint8Array,
+  pin: Uint8Array,
+  before: TokenRow | undefined,
+): Promise<void> {
   const { settings } = app;
   if (before !== undefined) (await openWithPin(app.patience, before, "so", pin, settings.scryptCost)).release();
   const token = {
-    slot: small(args.slot),
+    slot,
     serial: before?.serial ?? randomBytes(SERIAL_BYTES).toString("hex"),
     generation: (before?.generation ?? 0) + 1,
   };
@@ -149,5 +165,4 @@ export async function initToken(app: Application, args: Args<"C_InitToken">): Pr
       insertToken(app.db, row);
     });
   });
-  return {};
 }

@@ -3,6 +3,7 @@ import fc from "fast-check";
 import { expect, test } from "vitest";
 import { concat, utf8 } from "../../src/codec/bytes.ts";
 import type { Mechanism } from "../../src/cryptoki/port.ts";
+import type { MechanismName } from "../../src/spec/mechanisms.ts";
 import { bytes, generatePair, mechanism, type Rig, rig, rvOf, sign, template, verify } from "./rig.ts";
 
 type Key = number | bigint;
@@ -245,4 +246,35 @@ test("a key's value is digested with the data around it", async () => {
 test("the state of an operation cannot be saved", async () => {
   const { app, session } = await rig();
   expect(await rvOf(() => app.call("C_GetOperationState", { session, room: null }))).toBe("CKR_STATE_UNSAVEABLE");
+});
+
+const NONE = new Uint8Array(0);
+
+test.each<[string, MechanismName, unknown]>([
+  ["no initialisation vector", "CKM_AES_CBC", undefined],
+  ["null", "CKM_AES_CBC", null],
+  ["a number for bytes", "CKM_AES_KEY_WRAP", 5],
+  ["null for bytes", "CKM_AES_GCM", { iv: null, ivBits: 0, aad: NONE, tagBits: 128 }],
+  ["text for a number", "CKM_AES_GCM", { iv: IV.subarray(0, 12), ivBits: 96, aad: NONE, tagBits: "128" }],
+  ["a field too few", "CKM_AES_GCM", { iv: IV.subarray(0, 12) }],
+  ["bytes for a structure", "CKM_AES_GCM", new Uint8Array(48)],
+  ["a negative length", "CKM_AES_CCM", { dataLength: -1, nonce: IV.subarray(0, 12), aad: NONE, macLength: 16 }],
+  ["a short counter block", "CKM_AES_CTR", { counterBits: 128, counterBlock: IV.subarray(0, 3) }],
+])("a parameter with %s is refused (%s)", async (_what, name, parameter) => {
+  const r = await rig();
+  const how = { ...mechanism(name), parameter } as Mechanism;
+  const init = { session: r.session, mechanism: how, key: await aes(r) };
+  expect(await rvOf(() => r.app.call("C_EncryptInit", init))).toBe("CKR_MECHANISM_PARAM_INVALID");
+});
+
+test.each([-1, 0, 1.5, 33, Number.NaN])("a MAC of %d bytes is refused", async (length) => {
+  const r = await rig();
+  const key = await secret(r, 0x10, KEY);
+  const init = { session: r.session, mechanism: mechanism("CKM_SHA256_HMAC_GENERAL", length), key };
+  expect(await rvOf(() => r.app.call("C_SignInit", init))).toBe("CKR_MECHANISM_PARAM_INVALID");
+});
+
+test.each([-1, 1.5, 2 ** 33])("%d random bytes are not given", async (length) => {
+  const { app, session } = await rig();
+  expect(await rvOf(() => app.call("C_GenerateRandom", { session, length }))).toBe("CKR_ARGUMENTS_BAD");
 });

@@ -310,3 +310,71 @@ test("two PINs tried at once cost two tries, and one that is right gives all bac
   );
   expect(await pinFlags(r)).toEqual(["CKF_USER_PIN_INITIALIZED"]);
 });
+
+test("a PIN is read before the call returns: its memory may be wiped at once", async () => {
+  const app = await application(provider());
+  const wiped = async <T>(pin: Uint8Array, call: (pin: Uint8Array) => T): Promise<Awaited<T>> => {
+    const mine = Uint8Array.from(pin);
+    const reply = call(mine);
+    mine.fill(0);
+    return await reply;
+  };
+  const init = (label: string) => wiped(SO_PIN, (pin) => app.call("C_InitToken", { slot: 0, pin, label: utf8(label) }));
+  await init("new");
+  await init("anew");
+  const session = await openSession(app, 0);
+  await wiped(SO_PIN, (pin) => app.call("C_Login", { session, userType: 0, pin }));
+  await wiped(PIN, (pin) => app.call("C_InitPIN", { session, pin }));
+  await app.call("C_Logout", { session });
+  await wiped(PIN, (pin) => app.call("C_Login", { session, userType: 1, pin }));
+  const next = utf8("the next one");
+  await wiped(PIN, (oldPin) => wiped(next, (newPin) => app.call("C_SetPIN", { session, oldPin, newPin })));
+  await app.call("C_Logout", { session });
+  await wiped(next, (pin) => app.call("C_Login", { session, userType: 1, pin }));
+});
+
+test("a PIN whose login waits for a busy store may be wiped at once too", async () => {
+  const store = join(folder(), "store.db");
+  const r = await rig({ store });
+  const app = await application(r.provider);
+  const session = await openSession(app, r.slot);
+  expect(await rvOf(() => app.call("C_Login", { session, userType: 1, pin: WRONG }))).toBe("CKR_PIN_INCORRECT");
+  const holder = new DatabaseSync(store);
+  holder.exec("BEGIN IMMEDIATE");
+  const mine = Uint8Array.from(PIN);
+  const waiting = app.call("C_Login", { session, userType: 1, pin: mine });
+  mine.fill(0);
+  holder.exec("COMMIT");
+  holder.close();
+  expect(await waiting).toEqual({});
+});
+
+test("a token that is made anew elsewhere ends what is under way: every call of a session answers so", async () => {
+  const store = join(folder(), "store.db");
+  const calls: ((r: Rig) => unknown)[] = [
+    ({ app, session }) => app.call("C_Encrypt", { session, data: new Uint8Array(16), room: 16 }),
+    ({ app, session }) => app.call("C_DigestUpdate", { session, data: new Uint8Array(16) }),
+    ({ app, session }) => app.call("C_GetSessionInfo", { session }),
+    ({ app, session }) => app.call("C_GenerateRandom", { session, length: 3 }),
+    ({ app, session }) => app.call("C_FindObjects", { session, max: 1 }),
+    ({ app, session }) => app.call("C_SessionCancel", { session, flags: 0 }),
+    ({ app, session }) => app.call("C_Logout", { session }),
+  ];
+  const r = await rig({ store });
+  for (const call of calls) {
+    const session = await openSession(r.app, r.slot);
+    await rvOf(() => r.app.call("C_Login", { session, userType: 1, pin: PIN }));
+    const key = { CKA_CLASS: 4, CKA_KEY_TYPE: 0x1f, CKA_VALUE: new Uint8Array(16), CKA_ENCRYPT: true };
+    const { object } = await r.app.call("C_CreateObject", { session, template: template(key) });
+    await r.app.call("C_EncryptInit", { session, mechanism: { type: 0x1081 }, key: object });
+    await r.app.call("C_DigestInit", { session, mechanism: { type: 0x250 } });
+    await r.app.call("C_FindObjectsInit", { session, template: [] });
+    const other = await application(provider({ store }));
+    await other.call("C_InitToken", { slot: r.slot, pin: SO_PIN, label: utf8("anew") });
+    expect(await rvOf(() => call({ ...r, session }))).toBe("CKR_DEVICE_REMOVED");
+    await r.app.call("C_CloseAllSessions", { slot: r.slot });
+    const so = await openSession(other, r.slot);
+    await other.call("C_Login", { session: so, userType: 0, pin: SO_PIN });
+    await other.call("C_InitPIN", { session: so, pin: PIN });
+  }
+});

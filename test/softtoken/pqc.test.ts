@@ -96,6 +96,28 @@ test.skipIf(!has).each([1, 2, 3])("ML-KEM, parameter set %i: both sides have the
   expect(await attribute(r, key, "CKA_VALUE")).toEqual(await attribute(r, made.key, "CKA_VALUE"));
 });
 
+test.skipIf(!has)(
+  "a shared secret may leave unless the template says otherwise, and no PIN can be given for it",
+  async () => {
+    const r = await rig();
+    const { app, session } = r;
+    const how = mechanism("CKM_ML_KEM");
+    const pair = await app.call("C_GenerateKeyPair", {
+      session,
+      mechanism: mechanism("CKM_ML_KEM_KEY_PAIR_GEN"),
+      publicTemplate: template({ CKA_PARAMETER_SET: 1, CKA_ENCAPSULATE: true }),
+      privateTemplate: template({ CKA_DECAPSULATE: true, CKA_ALWAYS_AUTHENTICATE: true }),
+    });
+    const ask = { session, mechanism: how, publicKey: pair.publicKey, template: [], room: 2000 };
+    const made = await app.call("C_EncapsulateKey", ask);
+    expect(await attribute(r, made.key, "CKA_EXTRACTABLE")).toBe(true);
+    expect(await attribute(r, made.key, "CKA_NEVER_EXTRACTABLE")).toBe(false);
+    const { privateKey } = pair;
+    const back = { session, mechanism: how, privateKey, template: [], ciphertext: bytes(made.output) };
+    expect(await rvOf(() => app.call("C_DecapsulateKey", back))).toBe("CKR_USER_NOT_LOGGED_IN");
+  },
+);
+
 test.skipIf(!has)("a post-quantum key comes back from its seed and from the store", async () => {
   const r = await rig();
   const open = { CKA_SENSITIVE: false, CKA_EXTRACTABLE: true, CKA_TOKEN: true };

@@ -4,6 +4,7 @@ import { DatabaseSync } from "@photostructure/sqlite";
 import { expect, test } from "vitest";
 import { utf8 } from "../../src/codec/bytes.ts";
 import { backupStore, deleteToken, restoreStore, StoreError } from "../../src/softtoken/index.ts";
+import { decodeValues, encodeValues } from "../../src/softtoken/store/record.ts";
 import { runWriters } from "./kill.ts";
 import {
   application,
@@ -148,17 +149,18 @@ test("several processes write to one store at once, and each finds what all have
   expect(result.present).toBe(120);
 });
 
-test("a search by label looks at the index, not at the objects", async () => {
+test("a search by label opens the objects of that label only", async () => {
   const store = join(folder(), "store.db");
   const r = await rig({ store });
   const one = await create(r, { ...SECRET, CKA_TOKEN: true, CKA_LABEL: "one" });
   const two = await create(r, { ...DATA, CKA_TOKEN: true, CKA_LABEL: "two" });
   const db = new DatabaseSync(store);
-  db.exec("UPDATE object SET attributes = x'00'");
+  db.prepare("UPDATE object SET attributes = x'00', revision = 2 WHERE id = 2").run();
   expect(await findAll(r, { CKA_LABEL: "one", CKA_CLASS: 4, CKA_TOKEN: true })).toEqual([one]);
-  expect(await findAll(r, { CKA_LABEL: "two" })).toEqual([two]);
+  expect(await findAll(r, { CKA_TOKEN: true })).toEqual([one, two]);
   // Damage is told where the object is used, and never taken for absence.
-  expect(await rvOf(() => attribute(r, one, "CKA_LABEL"))).toBe("CKR_DEVICE_ERROR");
+  expect(await rvOf(() => findAll(r, { CKA_LABEL: "two" }))).toBe("CKR_DEVICE_ERROR");
+  expect(await rvOf(() => attribute(r, two, "CKA_LABEL"))).toBe("CKR_DEVICE_ERROR");
   expect(await rvOf(() => findAll(r, { CKA_APPLICATION: "test" }))).toBe("CKR_DEVICE_ERROR");
   const sql = "EXPLAIN QUERY PLAN SELECT id FROM object WHERE label IN (?, ?) AND +class IN (?, ?) AND +slot = ?";
   const plan = db.prepare(sql).all("", "", "", "", 0) as { detail: string }[];
@@ -179,4 +181,71 @@ test("a sealed value that was moved to another object, or to another attribute, 
   db.exec("UPDATE object SET attributes = (SELECT attributes FROM object WHERE id = 1), revision = 2 WHERE id = 2");
   db.close();
   expect(await rvOf(() => attribute(r, two, "CKA_LABEL"))).toBe("CKR_DEVICE_ERROR");
+});
+
+const FORGED = (["label", "keyid", "class"] as const).flatMap((column) => [
+  [column, "beta", false] as const,
+  // As in a store of before, whose private rows have no MAC: only the contents can tell.
+  [column, "beta", true] as const,
+  [column, "gamma", false] as const,
+]);
+
+test.each(FORGED)(
+  "an object is not found under another's %s (%s, MAC taken away: %s)",
+  async (column, which, isBare) => {
+    const store = join(folder(), "store.db");
+    const r = await rig({ store });
+    await create(r, { ...SECRET, CKA_TOKEN: true, CKA_LABEL: "alpha", CKA_ID: "1" });
+    await create(r, { ...DATA, CKA_TOKEN: true, CKA_PRIVATE: true, CKA_LABEL: "beta" });
+    await create(r, { ...DATA, CKA_TOKEN: true, CKA_LABEL: "gamma" });
+    const db = new DatabaseSync(store);
+    // What the first is found by becomes what another is found by.
+    const sql = `UPDATE object SET ${column} = (SELECT ${column} FROM object WHERE id = 1) WHERE id = ?`;
+    db.prepare(sql).run(which === "beta" ? 2 : 3);
+    if (isBare) db.exec("UPDATE object SET mac = NULL");
+    db.close();
+    const app = await application(provider({ store }));
+    const session = await openSession(app, r.slot);
+    await app.call("C_Login", { session, userType: 1, pin: PIN });
+    const other: Rig = { ...r, app, session };
+    const wanted = { label: { CKA_LABEL: "alpha" }, keyid: { CKA_ID: "1" }, class: { CKA_CLASS: 4 } }[column];
+    const read = async () => {
+      for (const object of await findAll(other, wanted)) await attribute(other, object, "CKA_LABEL");
+    };
+    expect(await rvOf(read)).toBe("CKR_DEVICE_ERROR");
+    // Under its own label it is not there any more, or it is seen to be changed.
+    const byName = await rvOf(() => findAll(other, { CKA_LABEL: which }));
+    expect(byName).toBe(column === "label" ? "CKR_OK" : "CKR_DEVICE_ERROR");
+    expect(await findAll(other, { CKA_LABEL: "alpha", CKA_ID: "1", CKA_CLASS: 4 })).toHaveLength(1);
+  },
+);
+
+test("a public object that was made under a login cannot lose its guard, nor be changed without a login", async () => {
+  const store = join(folder(), "store.db");
+  const r = await rig({ store });
+  const flags = { CKA_MODIFIABLE: false, CKA_DESTROYABLE: false };
+  const locked = await create(r, { ...DATA, ...flags, CKA_TOKEN: true });
+  const plain = await create(r, { ...DATA, CKA_TOKEN: true });
+  await r.app.call("C_Logout", { session: r.session });
+  const free = await create(r, { ...DATA, CKA_TOKEN: true });
+  const set = (object: number | bigint) =>
+    rvOf(() => r.app.call("C_SetAttributeValue", { ...r, object, template: template({ CKA_LABEL: "x" }) }));
+  expect(await set(plain)).toBe("CKR_USER_NOT_LOGGED_IN");
+  expect(await set(free)).toBe("CKR_OK");
+  const db = new DatabaseSync(store);
+  for (const row of db.prepare("SELECT id, attributes FROM object").all() as { id: number; attributes: Uint8Array }[]) {
+    const values = decodeValues(row.attributes);
+    for (const type of [0x170, 0x172]) values.set(type, true);
+    values.set(0x11, utf8("another"));
+    const sql = "UPDATE object SET attributes = ?, mac = NULL, revision = revision + 1 WHERE id = ?";
+    db.prepare(sql).run(encodeValues(values), row.id);
+  }
+  db.close();
+  await r.app.call("C_Login", { session: r.session, userType: 1, pin: PIN });
+  for (const object of [locked, plain]) {
+    expect(await rvOf(() => attribute(r, object, "CKA_VALUE"))).toBe("CKR_DEVICE_ERROR");
+    expect(await rvOf(() => r.app.call("C_DestroyObject", { ...r, object }))).toBe("CKR_DEVICE_ERROR");
+  }
+  // Nobody vouched for what was made without a login.
+  expect(await attribute(r, free, "CKA_VALUE")).toEqual(utf8("another"));
 });

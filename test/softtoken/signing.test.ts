@@ -130,10 +130,15 @@ test("RSA signs with PKCS#1, raw and PSS, and OpenSSL agrees", async () => {
   expect(await verify(r, pair.publicKey, mechanism("CKM_RSA_PKCS_PSS", same), digest, pssMixed)).toBe(
     "CKR_SIGNATURE_INVALID",
   );
-  const wrong = { ...same, hashAlg: CKM.CKM_SHA384[0] };
-  expect(await rvOf(() => sign(r, pair.privateKey, mechanism("CKM_SHA256_RSA_PKCS_PSS", wrong), DATA))).toBe(
-    "CKR_MECHANISM_PARAM_INVALID",
-  );
+  for (const wrong of [
+    { hashAlg: CKM.CKM_SHA384[0] },
+    { saltLength: -1 },
+    { saltLength: 1.5 },
+    { saltLength: 2 ** 40 },
+  ]) {
+    const how = mechanism("CKM_SHA256_RSA_PKCS_PSS", { ...same, ...wrong });
+    expect(await rvOf(() => sign(r, pair.privateKey, how, DATA))).toBe("CKR_MECHANISM_PARAM_INVALID");
+  }
 });
 
 test("a length query and a small buffer leave the signature operation active", async () => {
@@ -199,7 +204,10 @@ test("C_SessionCancel ends what its flags name", async () => {
   const pair = await generatePair(r, "CKM_EC_KEY_PAIR_GEN", { CKA_EC_PARAMS: params("secp256r1") });
   await app.call("C_SignInit", { session, mechanism: mechanism("CKM_ECDSA"), key: pair.privateKey });
   await app.call("C_DigestInit", { session, mechanism: mechanism("CKM_SHA256") });
-  await app.call("C_SessionCancel", { session, flags: 0x800 });
+  const given = { session, mechanism: mechanism("CKM_ECDSA"), key: pair.publicKey, signature: new Uint8Array(64) };
+  await app.call("C_VerifySignatureInit", given);
+  await app.call("C_SessionCancel", { session, flags: 0x800 | 0x2000 });
+  expect(await rvOf(() => app.call("C_VerifySignatureInit", given))).toBe("CKR_OK");
   expect(await rvOf(() => app.call("C_Sign", { session, data: DATA, room: 64 }))).toBe("CKR_OPERATION_NOT_INITIALIZED");
   expect(bytes((await app.call("C_Digest", { session, data: DATA, room: 32 })).output).length).toBe(32);
 });

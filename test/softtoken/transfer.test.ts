@@ -81,6 +81,9 @@ test.each(KINDS)(
       expect(await verify(r, pair.publicKey, mechanism(signing), utf8("text"), signature)).toBe("CKR_OK");
       expect(await attribute(r, key, "CKA_LOCAL")).toBe(false);
       expect(await attribute(r, key, "CKA_ALWAYS_SENSITIVE")).toBe(false);
+      expect(await attribute(r, key, "CKA_NEVER_EXTRACTABLE")).toBe(false);
+      // What was outside may leave again, unless the template says otherwise.
+      expect(await attribute(r, key, "CKA_EXTRACTABLE")).toBe(true);
       wrapped[3]! ^= 1;
       expect(await rvOf(() => unwrap(r, wrapping, by, wrapped, values))).toBe("CKR_WRAPPED_KEY_INVALID");
     }
@@ -158,6 +161,19 @@ test("a key that asks for a trusted wrapping key is wrapped by one that the SO t
   );
 });
 
+test("an AES key is trusted for as long as a session of the SO's making lasts, and none in the token", async () => {
+  const r = await rig({ login: false });
+  const { app, session } = r;
+  await app.call("C_Login", { session, userType: 0, pin: SO_PIN });
+  const trusted = { CKA_PRIVATE: false, CKA_TRUSTED: true };
+  expect(await rvOf(() => kek(r, { ...trusted, CKA_TOKEN: true }))).toBe("CKR_TEMPLATE_INCONSISTENT");
+  const by = await kek(r, trusted);
+  await app.call("C_Logout", { session });
+  await app.call("C_Login", { session, userType: 1, pin: PIN });
+  const secret = { CKA_CLASS: 4, CKA_KEY_TYPE: 0x10, CKA_VALUE: "secret", ...OPEN, CKA_WRAP_WITH_TRUSTED: true };
+  expect((await wrap(r, mechanism("CKM_AES_KEY_WRAP_KWP"), by, await create(r, secret))).length).toBe(16);
+});
+
 test("an unwrapping key puts its template into the keys it unwraps", async () => {
   const r = await rig();
   const how = mechanism("CKM_AES_KEY_WRAP_KWP");
@@ -196,6 +212,10 @@ test("concatenation and extraction: values, and the secrecy of the sources", asy
   const long = await base({ CKA_VALUE: Uint8Array.of(0x32, 0x9f, 0x84, 0xa9) });
   const cut = await derive(r, mechanism("CKM_EXTRACT_KEY_FROM_KEY", 21), long, { ...OPEN, CKA_VALUE_LEN: 2 });
   expect(await attribute(r, cut, "CKA_VALUE")).toEqual(Uint8Array.of(0x95, 0x26));
+  const negative = mechanism("CKM_EXTRACT_KEY_FROM_KEY", -8);
+  expect(await rvOf(() => derive(r, negative, long, { ...OPEN, CKA_VALUE_LEN: 2 }))).toBe(
+    "CKR_MECHANISM_PARAM_INVALID",
+  );
 });
 
 test.each(["prime256v1", "x25519", "x448"] as const)(
@@ -227,12 +247,12 @@ test.each(["prime256v1", "x25519", "x448"] as const)(
       seen.add(Buffer.from(left).toString("hex"));
     }
     expect(seen.size).toBe(5);
-    const bad = mechanism("CKM_ECDH1_DERIVE", {
-      kdf: 1,
-      sharedData: new Uint8Array(0),
-      publicData: new Uint8Array(65),
-    });
-    expect(await rvOf(() => derive(r, bad, one.privateKey, values))).not.toBe("CKR_OK");
+    // Off the curve, of a wrong length, no DER, and of low order.
+    const wrong = [new Uint8Array(65), Uint8Array.of(0), new Uint8Array(0), new Uint8Array(curve === "x448" ? 56 : 32)];
+    for (const publicData of wrong) {
+      const bad = mechanism("CKM_ECDH1_DERIVE", { kdf: 1, sharedData: new Uint8Array(0), publicData });
+      expect(await rvOf(() => derive(r, bad, one.privateKey, values))).toBe("CKR_MECHANISM_PARAM_INVALID");
+    }
   },
 );
 

@@ -6,6 +6,7 @@ import { derOid } from "../../src/codec/der.ts";
 import type { Mechanism } from "../../src/cryptoki/port.ts";
 import { deriveKey } from "../../src/native/libcrypto/derivation.ts";
 import { opensslVersion } from "../../src/native/libcrypto/library.ts";
+import { CURVES, type CurveName } from "../../src/spec/curves.ts";
 import type { MechanismName } from "../../src/spec/mechanisms.ts";
 import { attribute, bytes, mechanism, type Rig, rig, rvOf, sign, template, verify } from "./rig.ts";
 
@@ -151,6 +152,7 @@ test(signatures.pss.source, async () => {
 const derivation = vectors<{
   hkdf: { source: string; secret: string; salt: string; info: string; prk: string; okm: string };
   x25519: { source: string; private: string; peer: string; shared: string };
+  ecdh: { source: string; curve: CurveName; tests: { id: number; private: string; peer: string; shared: string }[] }[];
   mlKem: { source: string; seed: string; ciphertext: string; shared: string };
   kdf: { source: string; kdf: "X963KDF" | "SSKDF"; digest: string; secret: string; info: string; key: string }[];
 }>("derivation");
@@ -189,6 +191,18 @@ test(derivation.x25519.source, async () => {
   const values = template({ ...OPEN });
   const { key } = await r.app.call("C_DeriveKey", { session: r.session, mechanism: how, baseKey, template: values });
   expect(toHex((await attribute(r, key, "CKA_VALUE")) as Uint8Array)).toBe(x25519.shared);
+});
+
+test.each(derivation.ecdh)("$source", async (v) => {
+  const r = await rig();
+  const shared = { CKA_KEY_TYPE: v.curve === "X448" ? 0x41 : 3, CKA_EC_PARAMS: derOid(CURVES[v.curve].oid) };
+  for (const { id, private: own, peer, shared: secret } of v.tests) {
+    const baseKey = await create(r, { ...shared, CKA_CLASS: 3, CKA_DERIVE: true, CKA_VALUE: hex(own) });
+    const how = mechanism("CKM_ECDH1_DERIVE", { kdf: 1, sharedData: new Uint8Array(0), publicData: hex(peer) });
+    const values = template({ ...OPEN });
+    const { key } = await r.app.call("C_DeriveKey", { session: r.session, mechanism: how, baseKey, template: values });
+    expect([id, toHex((await attribute(r, key, "CKA_VALUE")) as Uint8Array)]).toEqual([id, secret]);
+  }
 });
 
 test.each(derivation.kdf)("$source", (v) => {

@@ -50,14 +50,14 @@ function completeSecret(type: number, values: Values, secrets: Secrets): void {
   setCheckValue(values, checkValue(type, value));
 }
 
-/** 6.8.x: of an AES key the first bytes of a block of zeroes encrypted, of other secrets those of their SHA-1. */
+/** Of an AES key the first bytes of a block of zeroes encrypted, of other secrets those of their SHA-1. */
 function checkValue(type: number, value: Uint8Array): Uint8Array {
   if (type !== keyType.AES) return createHash("sha1").update(value).digest().subarray(0, CHECK_VALUE_LENGTH);
   const cipher = createCipheriv(`aes-${value.length * 8}-ecb`, value, null).setAutoPadding(false);
   return cipher.update(new Uint8Array(16)).subarray(0, CHECK_VALUE_LENGTH);
 }
 
-/** 4.6.x: an empty CKA_CHECK_VALUE in the template asks for none; any other must be the right one. */
+/** An empty CKA_CHECK_VALUE in the template asks for none; any other must be the right one. */
 export function setCheckValue(values: Values, right: Uint8Array): void {
   const given = values.get(attr.CHECK_VALUE);
   if (given instanceof Uint8Array && given.length > 0 && Buffer.compare(given, right) !== 0) {
@@ -100,6 +100,19 @@ function checkRsaSize(modulus: Uint8Array): number {
 }
 
 function completePrivate(type: number, values: Values, secrets: Secrets): void {
+  const given = values.get(attr.PUBLIC_KEY_INFO);
+  derivePublic(type, values, secrets);
+  // C_CreateObject may give it, and it must belong to the key.
+  if (
+    given !== undefined &&
+    Buffer.compare(given as Uint8Array, values.get(attr.PUBLIC_KEY_INFO) as Uint8Array) !== 0
+  ) {
+    bad("CKA_PUBLIC_KEY_INFO is of another key");
+  }
+}
+
+/** CKA_PUBLIC_KEY_INFO, from the parts. */
+function derivePublic(type: number, values: Values, secrets: Secrets): void {
   if (type === keyType.RSA) {
     completeRsa(values, secrets);
     const bytes = (of: number) => values.get(of) as Uint8Array;

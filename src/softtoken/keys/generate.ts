@@ -4,26 +4,20 @@
  */
 
 import { after } from "../../cryptoki/awaitable.ts";
-import type { Args, Attribute, Awaitable, Reply, Ulong } from "../../cryptoki/port.ts";
+import type { Args, Awaitable, Reply, Ulong } from "../../cryptoki/port.ts";
 import { small } from "../../cryptoki/ulong.ts";
-import type { Application, Session } from "../application.ts";
+import type { Application } from "../application.ts";
 import { attr, cls } from "../codes.ts";
 import type { PairParts } from "../mechanisms/definition.ts";
 import { noParameter } from "../mechanisms/definition.ts";
-import { addObjects, mustBeWritable } from "../objects/access.ts";
+import { addObjects, checkAccess } from "../objects/access.ts";
 import { assemble, type Draft } from "../objects/assemble.ts";
 import { readTemplate } from "../objects/template.ts";
 import { ableTo } from "../operations/usage.ts";
 import type { Values } from "../store/record.ts";
 
-/** Refuses before the work of generating is done what would be refused after it. */
-function checkAccess(session: Session, template: Values, isPrivateByDefault: boolean): void {
-  const isPrivate = (template.get(attr.PRIVATE) as boolean | undefined) ?? isPrivateByDefault;
-  mustBeWritable(session, template.get(attr.TOKEN) === true, isPrivate);
-}
-
 export function generateKey(app: Application, args: Args<"C_GenerateKey">): Reply<"C_GenerateKey"> {
-  const session = app.freshSession(args.session);
+  const session = app.session(args.session);
   const { generate } = ableTo(args.mechanism, "generate");
   noParameter(args.mechanism);
   const template = readTemplate(args.template);
@@ -48,7 +42,7 @@ export function generateKeyPair(
   app: Application,
   args: Args<"C_GenerateKeyPair">,
 ): Awaitable<Reply<"C_GenerateKeyPair">> {
-  const session = app.freshSession(args.session);
+  const session = app.session(args.session);
   const { generatePair } = ableTo(args.mechanism, "generatePair");
   noParameter(args.mechanism);
   const publicTemplate = readTemplate(args.publicTemplate);
@@ -59,11 +53,11 @@ export function generateKeyPair(
   const reply = after(
     () => generatePair.make(publicTemplate, privateTemplate),
     (parts: PairParts) => {
-      const now = isLater ? app.freshSession(args.session) : session;
-      const draft = (objectClass: number, template: readonly Attribute[], made: PairParts["publicKey"]): Draft =>
+      const now = isLater ? app.session(args.session) : session;
+      const draft = (objectClass: number, given: Values, made: PairParts["publicKey"]): Draft =>
         assemble({
           origin: "generate",
-          template,
+          template: [...given].map(([type, value]) => ({ type, value })),
           implied: new Map([
             [attr.CLASS, objectClass],
             [attr.KEY_TYPE, generatePair.keyType],
@@ -73,8 +67,8 @@ export function generateKeyPair(
           isSo: now.token.role === "so",
         });
       const drafts = [
-        draft(cls.PUBLIC_KEY, args.publicTemplate, parts.publicKey),
-        draft(cls.PRIVATE_KEY, args.privateTemplate, parts.privateKey),
+        draft(cls.PUBLIC_KEY, publicTemplate, parts.publicKey),
+        draft(cls.PRIVATE_KEY, privateTemplate, parts.privateKey),
       ];
       const store = () => {
         const [publicKey, privateKey] = addObjects(app, now, drafts);

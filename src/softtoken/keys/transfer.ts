@@ -10,7 +10,7 @@ import type { ReturnName } from "../../spec/returns.ts";
 import type { Application, Session } from "../application.ts";
 import { attr, cls, keyType } from "../codes.ts";
 import type { Definition } from "../mechanisms/definition.ts";
-import { addObjects, mustBeWritable } from "../objects/access.ts";
+import { addObjects, checkAccess } from "../objects/access.ts";
 import { assemble, type Making } from "../objects/assemble.ts";
 import type { TokenObject } from "../objects/object.ts";
 import { codeIn, readTemplate, sameValue } from "../objects/template.ts";
@@ -41,7 +41,7 @@ function asWrapping<T>(work: () => T): T {
 }
 
 export function wrapKey(app: Application, args: Args<"C_WrapKey">): Reply<"C_WrapKey"> {
-  const session = app.freshSession(args.session);
+  const session = app.session(args.session);
   const { mechanism } = args;
   const definition = ableTo(mechanism, "wrap");
   const wrapping = keyFor(app, session, args.wrappingKey, "wrap", mechanism, definition, {
@@ -57,6 +57,16 @@ export function wrapKey(app: Application, args: Args<"C_WrapKey">): Reply<"C_Wra
   } finally {
     plain.fill(0);
   }
+}
+
+/**
+ * The text on private keys: calls that use a key of CKA_ALWAYS_AUTHENTICATE without re-authentication are
+ * CKR_USER_NOT_LOGGED_IN. These calls have no Init after which C_Login(CKU_CONTEXT_SPECIFIC) could come, so such a key
+ * is never used by them.
+ */
+function mustNotAskForLogin(key: TokenObject): void {
+  if (!key.flag(attr.ALWAYS_AUTHENTICATE)) return;
+  refuse("CKR_USER_NOT_LOGGED_IN", "a key of CKA_ALWAYS_AUTHENTICATE: this call has no place for the PIN");
 }
 
 function mustBeWrappable(key: TokenObject, wrapping: TokenObject, definition: Definition): void {
@@ -75,22 +85,17 @@ function mustBeWrappable(key: TokenObject, wrapping: TokenObject, definition: De
   if (!fits) refuse("CKR_KEY_HANDLE_INVALID", "the key does not fit CKA_WRAP_TEMPLATE of the wrapping key");
 }
 
-/** Refuses before the work is done what would be refused after it. */
-function checkAccess(session: Session, template: Values): void {
-  const isPrivate = (template.get(attr.PRIVATE) as boolean | undefined) ?? true;
-  mustBeWritable(session, template.get(attr.TOKEN) === true, isPrivate);
-}
-
 export function unwrapKey(app: Application, args: Args<"C_UnwrapKey">): Reply<"C_UnwrapKey"> {
-  const session = app.freshSession(args.session);
+  const session = app.session(args.session);
   const { mechanism } = args;
   const definition = ableTo(mechanism, "unwrap");
   const unwrapping = keyFor(app, session, args.unwrappingKey, "unwrap", mechanism, definition, {
     handle: "CKR_UNWRAPPING_KEY_HANDLE_INVALID",
     type: "CKR_UNWRAPPING_KEY_TYPE_INCONSISTENT",
   });
+  mustNotAskForLogin(unwrapping);
   const template = readTemplate(args.template);
-  checkAccess(session, template);
+  checkAccess(session, template, true);
   const plain = asWrapping(() => definition.unwrap(unwrapping, mechanism, args.wrapped));
   const making: Making = {
     origin: "unwrap",
@@ -135,19 +140,20 @@ function secretParts(type: number, length: number | undefined, definition: Defin
   const isCut = definition.isZeroPadded === true && length !== undefined && length <= plain.length;
   const value = new Uint8Array(isCut ? plain.subarray(0, length) : plain);
   if (length !== undefined && value.length !== length) {
-    return refuse("CKR_TEMPLATE_INCONSISTENT", `CKA_VALUE_LEN is ${length}, the wrapped key has ${value.length} bytes`);
+    return refuse("CKR_WRAPPED_KEY_LEN_RANGE", `CKA_VALUE_LEN is ${length}, the wrapped key has ${value.length} bytes`);
   }
   return { keyType: type, values: new Map(), secrets: new Map([[attr.VALUE, value]]) };
 }
 
 export function deriveKey(app: Application, args: Args<"C_DeriveKey">): Reply<"C_DeriveKey"> {
-  const session = app.freshSession(args.session);
+  const session = app.session(args.session);
   const { mechanism } = args;
   const definition = ableTo(mechanism, "derive");
   const base = keyFor(app, session, args.baseKey, "derive", mechanism, definition);
+  mustNotAskForLogin(base);
   const template = readTemplate(args.template);
   const isData = definition.derivesData === true;
-  if (!isData) checkAccess(session, template);
+  if (!isData) checkAccess(session, template, true);
   const type = codeIn(template, attr.KEY_TYPE) ?? keyType.GENERIC_SECRET;
   const length = lengthIn(template);
   if (type === keyType.AES && length === undefined)
@@ -226,9 +232,12 @@ function addShared(
   const given = readTemplate(template);
   const length = lengthIn(given);
   if (length !== undefined && length !== secret.length)
-    return refuse("CKR_TEMPLATE_INCONSISTENT", "CKA_VALUE_LEN is 32");
+    return refuse(
+      "CKR_TEMPLATE_INCONSISTENT",
+      `CKA_VALUE_LEN is ${length}, the shared secret has ${secret.length} bytes`,
+    );
   const making: Making = {
-    origin: "derive",
+    origin: "unwrap",
     template,
     implied: new Map([
       [attr.CLASS, cls.SECRET_KEY],
@@ -242,10 +251,10 @@ function addShared(
 }
 
 export function encapsulateKey(app: Application, args: Args<"C_EncapsulateKey">): Reply<"C_EncapsulateKey"> {
-  const session = app.freshSession(args.session);
+  const session = app.session(args.session);
   const definition = ableTo(args.mechanism, "encapsulate");
   const publicKey = keyFor(app, session, args.publicKey, "encapsulate", args.mechanism, definition);
-  checkAccess(session, readTemplate(args.template));
+  checkAccess(session, readTemplate(args.template), true);
   const needed = definition.encapsulationLength!(publicKey);
   // No key is made before there is room for what belongs to it.
   if (args.room === null || args.room < needed) return { output: { needed }, key: 0 };
@@ -255,10 +264,11 @@ export function encapsulateKey(app: Application, args: Args<"C_EncapsulateKey">)
 }
 
 export function decapsulateKey(app: Application, args: Args<"C_DecapsulateKey">): Reply<"C_DecapsulateKey"> {
-  const session = app.freshSession(args.session);
+  const session = app.session(args.session);
   const definition = ableTo(args.mechanism, "decapsulate");
   const privateKey = keyFor(app, session, args.privateKey, "decapsulate", args.mechanism, definition);
-  checkAccess(session, readTemplate(args.template));
+  mustNotAskForLogin(privateKey);
+  checkAccess(session, readTemplate(args.template), true);
   const secret = definition.decapsulate(privateKey, args.ciphertext);
   const demanded = privateKey.values.get(attr.DECAPSULATE_TEMPLATE);
   return { key: addShared(app, session, args.template, secret, demanded) };

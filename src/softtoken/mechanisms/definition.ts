@@ -6,12 +6,13 @@
 import type { Awaitable, Mechanism, Parameter, ParameterValue, Ulong } from "../../cryptoki/port.ts";
 import { small } from "../../cryptoki/ulong.ts";
 import { mechanismName, parameterKind } from "../../spec/mechanisms.ts";
-import { PARAMETERS, type ParameterName } from "../../spec/parameters.ts";
+import { PARAMETERS, type ParameterField, type ParameterName } from "../../spec/parameters.ts";
 import type { KeyParts } from "../keys/encodings.ts";
 import type { TokenObject } from "../objects/object.ts";
 import type { CipherWork, DigestWork, RecoverWork, SignWork, VerifyWork } from "../operations/state.ts";
 import { refuse } from "../refusal.ts";
 import type { Values } from "../store/record.ts";
+import { isUlong } from "../ulong.ts";
 
 /** The two halves that a pair generation makes. */
 export interface PairParts {
@@ -29,7 +30,7 @@ export interface DeriveRequest {
   key(handle: Ulong): TokenObject;
 }
 
-/** The value of a derived key and, of the keys it came from besides the base key, their part in its history. */
+/** The value of a derived key, and the keys besides the base key that it was made of. */
 interface Derived {
   readonly value: Uint8Array;
   readonly others?: readonly TokenObject[];
@@ -50,7 +51,7 @@ export interface Definition {
   readonly verifyRecover?: (key: TokenObject, mechanism: Mechanism) => RecoverWork;
   readonly encrypt?: (key: TokenObject, mechanism: Mechanism) => CipherWork;
   readonly decrypt?: (key: TokenObject, mechanism: Mechanism) => CipherWork;
-  /** Makes the value of a secret key of the type that `generates` names. @param length CKA_VALUE_LEN */
+  /** Makes the value of a secret key of its `keyType`. @param length CKA_VALUE_LEN */
   readonly generate?: { readonly keyType: number; make(length: number | undefined): Uint8Array };
   readonly generatePair?: {
     readonly keyType: number;
@@ -85,15 +86,29 @@ export function noParameter(mechanism: Mechanism): void {
 }
 
 function isStructure(value: ParameterValue | undefined): value is Exclude<ParameterValue, Uint8Array | Ulong> {
-  return typeof value === "object" && !(value instanceof Uint8Array);
+  return typeof value === "object" && value !== null && !(value instanceof Uint8Array);
+}
+
+/** Whether every field is there and of its kind; a caller without types may give anything. */
+function hasFields(value: unknown, name: ParameterName): boolean {
+  if (typeof value !== "object" || value === null) return false;
+  const given = value as Readonly<Record<string, unknown>>;
+  const fields: readonly (readonly [string, ParameterField])[] = Object.entries(PARAMETERS[name]);
+  return fields.every(([field, kind]) => isOfKind(given[field], kind));
+}
+
+function isOfKind(value: unknown, kind: ParameterField): boolean {
+  if (kind === "ulong") return isUlong(value);
+  if (kind === "bool") return typeof value === "boolean";
+  if (typeof kind === "object" && "to" in kind) return hasFields(value, kind.to as ParameterName);
+  if (!(value instanceof Uint8Array)) return false;
+  return typeof kind !== "object" || value.length === kind.block;
 }
 
 /** The parameter structure of a mechanism. @throws Refusal CKR_MECHANISM_PARAM_INVALID if it is not that one */
 export function structureOf<N extends ParameterName>(mechanism: Mechanism, name: N): Parameter<N> {
   const { parameter } = mechanism;
-  if (!isStructure(parameter)) return badParameter(mechanism);
-  const fields = Object.keys(PARAMETERS[name]);
-  if (!fields.every((field) => field in parameter)) return badParameter(mechanism);
+  if (!isStructure(parameter) || !hasFields(parameter, name)) return badParameter(mechanism);
   return parameter as Parameter<N>;
 }
 
@@ -107,7 +122,7 @@ export function bytesOf(mechanism: Mechanism, ...lengths: readonly number[]): Ui
 /** A parameter that is one CK_ULONG. */
 export function numberOf(mechanism: Mechanism): number {
   const { parameter } = mechanism;
-  if (typeof parameter !== "number" && typeof parameter !== "bigint") return badParameter(mechanism);
+  if (!isUlong(parameter)) return badParameter(mechanism);
   return small(parameter);
 }
 

@@ -14,7 +14,7 @@ import { pointOf } from "../keys/curves.ts";
 import { encodeEcPublic } from "../keys/encodings.ts";
 import { pkeyOf, secretOf } from "../keys/material.ts";
 import type { TokenObject } from "../objects/object.ts";
-import { orRefuse, refuse } from "../refusal.ts";
+import { refuse } from "../refusal.ts";
 import { type Definition, type Definitions, type DeriveRequest, numberOf, structureOf } from "./definition.ts";
 import { curveOfKey } from "./ecdsa.ts";
 import { HASHES, hashOfMechanism } from "./hashes.ts";
@@ -34,13 +34,23 @@ const KDFS: ReadonlyMap<number, { readonly function: Kdf; readonly digest: strin
   }),
 );
 
+/** Whatever is wrong with the other public key is wrong with the parameter, also what its decoder refuses. */
+function orRefuseParameter<T>(work: () => T): T {
+  try {
+    return work();
+  } catch {
+    return refuse("CKR_MECHANISM_PARAM_INVALID", "the other public key is not one of this curve");
+  }
+}
+
 function ecdh(base: TokenObject, mechanism: Mechanism, request: DeriveRequest): Uint8Array {
   const given = structureOf(mechanism, "ecdh1Derive");
   const curve = curveOfKey(base);
-  const secret = orRefuse("CKR_MECHANISM_PARAM_INVALID", "the other public key is not one of this curve", () => {
+  const own = pkeyOf(base);
+  const secret = orRefuseParameter(() => {
     const peer = Pkey.fromPublic(encodeEcPublic(curve, pointOf(curve, Uint8Array.from(given.publicData))));
     try {
-      return agree(pkeyOf(base), peer);
+      return agree(own, peer);
     } finally {
       peer.free();
     }

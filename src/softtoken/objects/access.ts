@@ -1,11 +1,10 @@
 /**
  * Handles to objects: looking them up, adding, replacing and removing objects, in the store or in a session.
  *
- * Handles of token objects are made of their number in the store, so a search of any size keeps nothing in memory; those
- * of private objects also of the login, with which they end. Handles of session objects are odd.
+ * Handles of token objects are made of their number in the store, so listing any number keeps nothing in memory; those of
+ * private objects also of the login, with which they end. Handles of session objects are odd.
  * @module
  */
-import { randomBytes } from "node:crypto";
 import { toHex, utf8 } from "../../codec/bytes.ts";
 import type { Application, OpenToken, Session } from "../application.ts";
 import { attr } from "../codes.ts";
@@ -13,9 +12,8 @@ import { refuse } from "../refusal.ts";
 import { insertObject, readObject, readRevision, removeObject, replaceObject } from "../store/objects.ts";
 import type { Draft } from "./assemble.ts";
 import { TokenObject } from "./object.ts";
-import { openRow, sealRow } from "./records.ts";
+import { newUid, openRow, sealRow } from "./records.ts";
 
-const UID_LENGTH = 16;
 const LOGIN_TAGS = 255;
 
 /** The handle of a row; private ones carry a tag of the login. */
@@ -75,6 +73,12 @@ export function mustBeWritable(session: Session, isToken: boolean, isPrivate: bo
   if (isPrivate && session.token.role !== "user") refuse("CKR_USER_NOT_LOGGED_IN", "a private object");
 }
 
+/** Refuses before the work of making an object is done what would be refused after it. */
+export function checkAccess(session: Session, template: Draft["values"], isPrivateByDefault: boolean): void {
+  const isPrivate = (template.get(attr.PRIVATE) as boolean | undefined) ?? isPrivateByDefault;
+  mustBeWritable(session, template.get(attr.TOKEN) === true, isPrivate);
+}
+
 /** Puts new objects where their CKA_TOKEN says, all or none, and gives their handles. */
 export function addObjects(app: Application, session: Session, drafts: readonly Draft[]): number[] {
   for (const { values } of drafts) {
@@ -101,9 +105,9 @@ function wipe(secrets: ReadonlyMap<number, Uint8Array>): void {
 
 function addObject(app: Application, session: Session, { values, secrets }: Draft): number {
   const { token } = session;
-  const uid = randomBytes(UID_LENGTH);
-  values.set(attr.UNIQUE_ID, utf8(toHex(uid)));
   const isPrivate = values.get(attr.PRIVATE) === true;
+  const uid = newUid(token, token.keys, isPrivate);
+  values.set(attr.UNIQUE_ID, utf8(toHex(uid)));
   if (values.get(attr.TOKEN) === true) {
     const sealed = sealRow(token, token.keys, uid, values, secrets);
     const row = insertObject(app.db, token, sealed) ?? refuse("CKR_DEVICE_REMOVED");
@@ -137,6 +141,9 @@ export function changeObject(app: Application, session: Session, object: TokenOb
     return;
   }
   const { token } = session;
+  if (object.hasMac && token.keys === undefined) {
+    refuse("CKR_USER_NOT_LOGGED_IN", "an object that was made under a login is changed under one only");
+  }
   const secrets = secretsOf(object);
   const sealed = sealRow(token, token.keys, object.uid, values, secrets);
   wipe(secrets);

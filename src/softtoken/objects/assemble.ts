@@ -13,7 +13,7 @@ import type { Values } from "../store/record.ts";
 import { isSecretClass, type Policy, policyOf, type Rule } from "./policy.ts";
 import { codeIn, impose, readTemplate } from "./template.ts";
 
-/** How an object comes to be; which footnotes of the policy apply. */
+/** How an object comes to be; which footnotes of the policy apply. A shared secret comes in like one unwrapped. */
 type Origin = "create" | "generate" | "unwrap" | "derive";
 
 const NEEDED: Readonly<Record<Origin, string>> = { create: "1", generate: "3", unwrap: "5", derive: "5" };
@@ -55,9 +55,12 @@ export function assemble(making: Making): Draft {
   checkGiven(given, policy, making);
   const { values, secrets } = split(given, policy, making);
   for (const rule of policy.values()) {
-    if (rule.fallback !== undefined && !values.has(rule.type)) values.set(rule.type, rule.fallback);
+    // C_UnwrapKey, C_EncapsulateKey and C_DecapsulateKey: CKA_EXTRACTABLE is true by default.
+    const fallback = rule.type === attr.EXTRACTABLE && making.origin === "unwrap" ? true : rule.fallback;
+    if (fallback !== undefined && !values.has(rule.type)) values.set(rule.type, fallback);
   }
   const objectClass = codeIn(values, attr.CLASS)!;
+  checkDates(values);
   checkPrivacy(values, objectClass);
   if (values.has(attr.KEY_TYPE) && objectClass !== cls.DOMAIN_PARAMETERS) {
     setHistory(values, objectClass, making);
@@ -100,7 +103,6 @@ function checkGiven(given: Values, policy: Policy, making: Making): void {
 }
 
 function isForbidden(rule: Rule, origin: Origin): boolean {
-  // CKA_VALUE_LEN says how long a generated or derived secret is to be.
   return rule.notes.has("p") || rule.notes.has(FORBIDDEN[origin]);
 }
 
@@ -115,9 +117,19 @@ function split(given: Values, policy: Policy, making: Making): Draft {
   return { values, secrets };
 }
 
+/** The standard says what the dates are, and leaves to the application what they are for. */
+function checkDates(values: Values): void {
+  const [start, end] = [values.get(attr.START_DATE), values.get(attr.END_DATE)] as (Uint8Array | undefined)[];
+  if (start === undefined || end === undefined || start.length === 0 || end.length === 0) return;
+  if (Buffer.compare(end, start) < 0) refuse("CKR_TEMPLATE_INCONSISTENT", "CKA_END_DATE is before CKA_START_DATE");
+}
+
 function checkPrivacy(values: Values, objectClass: number): void {
   if (isSecretClass(objectClass) && values.get(attr.TOKEN) === true && values.get(attr.PRIVATE) !== true) {
     refuse("CKR_TEMPLATE_INCONSISTENT", "a secret or private key in the token with CKA_PRIVATE false");
+  }
+  if (values.get(attr.ALWAYS_AUTHENTICATE) === true && values.get(attr.PRIVATE) !== true) {
+    refuse("CKR_TEMPLATE_INCONSISTENT", "CKA_ALWAYS_AUTHENTICATE with CKA_PRIVATE false");
   }
 }
 

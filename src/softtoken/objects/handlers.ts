@@ -16,10 +16,11 @@ import { small } from "../../cryptoki/ulong.ts";
 import { attributeName } from "../../spec/attributes.ts";
 import { CKR } from "../../spec/returns.ts";
 import type { Application, Session } from "../application.ts";
-import { attr } from "../codes.ts";
+import { attr, cls } from "../codes.ts";
 import { refuse } from "../refusal.ts";
-import { findObjects, type Query } from "../store/objects.ts";
+import { findObjects, type Query, readEntries } from "../store/objects.ts";
 import { isTemplate, type Values } from "../store/record.ts";
+import { isUlong } from "../ulong.ts";
 import {
   addObjects,
   changeObject,
@@ -34,11 +35,11 @@ import {
 import { assemble } from "./assemble.ts";
 import type { TokenObject } from "./object.ts";
 import { isSecretClass, type Rule } from "./policy.ts";
-import { entry, indexValues } from "./records.ts";
+import { entry, indexValues, isIndexed, verifyEntries } from "./records.ts";
 import { lengthInC, readTemplate, sameValue } from "./template.ts";
 
 export function createObject(app: Application, args: Args<"C_CreateObject">): Reply<"C_CreateObject"> {
-  const session = app.freshSession(args.session);
+  const session = app.session(args.session);
   const draft = assemble({ origin: "create", template: args.template, isSo: session.token.role === "so" });
   return { object: addObjects(app, session, [draft])[0]! };
 }
@@ -58,6 +59,9 @@ function checkChange(
   if (notes.has("10")) {
     if (!how.isSo) readOnly();
     return;
+  }
+  if (type === attr.PUBLIC_KEY_INFO && object.class === cls.PRIVATE_KEY) {
+    refuse("CKR_ATTRIBUTE_VALUE_INVALID", "CKA_PUBLIC_KEY_INFO is of another key");
   }
   if (!notes.has("8") && !(how.isCopy && notes.has("c"))) readOnly();
   const before = object.values.get(type);
@@ -79,7 +83,7 @@ function changes(object: TokenObject, template: readonly Attribute[], how: Chang
 }
 
 export function copyObject(app: Application, args: Args<"C_CopyObject">): Reply<"C_CopyObject"> {
-  const session = app.freshSession(args.session);
+  const session = app.session(args.session);
   const object = getObject(app, session, args.object);
   if (!object.flag(attr.COPYABLE)) return refuse("CKR_ACTION_PROHIBITED", "CKA_COPYABLE is false");
   const changed = changes(object, args.template, { isSo: session.token.role === "so", isCopy: true });
@@ -94,7 +98,7 @@ export function copyObject(app: Application, args: Args<"C_CopyObject">): Reply<
 }
 
 export function destroy(app: Application, args: Args<"C_DestroyObject">): Reply<"C_DestroyObject"> {
-  const session = app.freshSession(args.session);
+  const session = app.session(args.session);
   const object = getObject(app, session, args.object);
   mustBeWritable(session, object.isToken, object.isPrivate);
   if (!object.flag(attr.DESTROYABLE)) return refuse("CKR_ACTION_PROHIBITED", "CKA_DESTROYABLE is false");
@@ -103,7 +107,7 @@ export function destroy(app: Application, args: Args<"C_DestroyObject">): Reply<
 }
 
 export function objectSize(app: Application, args: Args<"C_GetObjectSize">): Reply<"C_GetObjectSize"> {
-  const session = app.freshSession(args.session);
+  const session = app.session(args.session);
   const object = getObject(app, session, args.object);
   let size = 0;
   for (const value of object.values.values()) size += lengthInC(value);
@@ -112,7 +116,7 @@ export function objectSize(app: Application, args: Args<"C_GetObjectSize">): Rep
 }
 
 export function setAttributes(app: Application, args: Args<"C_SetAttributeValue">): Reply<"C_SetAttributeValue"> {
-  const session = app.freshSession(args.session);
+  const session = app.session(args.session);
   const object = getObject(app, session, args.object);
   mustBeWritable(session, object.isToken, object.isPrivate);
   const isSo = session.token.role === "so";
@@ -124,7 +128,7 @@ export function setAttributes(app: Application, args: Args<"C_SetAttributeValue"
 }
 
 export function getAttributes(app: Application, args: Args<"C_GetAttributeValue">): Reply<"C_GetAttributeValue"> {
-  const session = app.freshSession(args.session);
+  const session = app.session(args.session);
   return { values: readAttributes(getObject(app, session, args.object), args.requests) };
 }
 
@@ -164,15 +168,12 @@ function intoRequest(request: AttributeRequest, value: AttributeValue): { reply:
 }
 
 export function findInit(app: Application, args: Args<"C_FindObjectsInit">): Reply<"C_FindObjectsInit"> {
-  const session = app.freshSession(args.session);
+  const session = app.session(args.session);
   session.operations.mustBeFree("find");
   const wanted = readTemplate(args.template);
   session.operations.begin("find", { found: search(app, session, wanted), at: 0 });
   return {};
 }
-
-/** The attributes that the index answers; all others are compared with the decoded object. */
-const INDEXED_TYPES: ReadonlySet<number> = new Set([attr.CLASS, attr.LABEL, attr.ID, attr.SUBJECT]);
 
 function search(app: Application, session: Session, wanted: Values): number[] {
   const { token } = session;
@@ -186,31 +187,42 @@ function search(app: Application, session: Session, wanted: Values): number[] {
     const open = entry(token, undefined, field, value);
     return includePrivate ? [open, entry(token, token.keys, field, value)] : [open];
   });
-  const rest = [...wanted].some(([type, value]) => !isAnswered(type, value));
+  const fields = [...wanted].filter(([type, value]) => !isPlain(type, value));
+  const byIndex = fields.every(([type, value]) => isIndexed(type, value));
+  const isFound = (row: { id: number; private: boolean }, handle: number): boolean => {
+    if (fields.length === 0) return true;
+    if (byIndex && row.private) {
+      const entries = readEntries(app.db, row.id);
+      if (entries === undefined) return false;
+      if (verifyEntries(token, token.keys!, entries) === true) return true;
+    }
+    const wasKnown = token.cache.has(handle);
+    const object = findByHandle(app, session, handle);
+    const isRight = object !== undefined && fits(object);
+    // What a search of thousands only looked at is not kept.
+    if (!isRight && !wasKnown) token.forget(handle);
+    return isRight;
+  };
   const found = findObjects(app.db, token.slot, query, includePrivate)
-    .map((row) => handleOf(token, row.id, row.private))
-    .filter((handle) => {
-      if (!rest) return true;
-      const wasKnown = token.cache.has(handle);
-      const object = findByHandle(app, session, handle);
-      const isFound = object !== undefined && fits(object);
-      // What a search of thousands only looked at is not kept.
-      if (!isFound && !wasKnown) token.forget(handle);
-      return isFound;
-    });
+    .map((row) => [row, handleOf(token, row.id, row.private)] as const)
+    .filter(([row, handle]) => isFound(row, handle))
+    .map(([, handle]) => handle);
   return [...own, ...found];
 }
 
-/** Whether the index alone decides about an attribute of a token object. */
-function isAnswered(type: number, value: AttributeValue): boolean {
-  if (type === attr.TOKEN) return value === true;
-  // Empty values are not indexed.
-  return INDEXED_TYPES.has(type) && !(value instanceof Uint8Array && value.length === 0);
+/**
+ * Whether an attribute of a token object is taken from the store as it stands there: CKA_TOKEN, and the class, at which
+ * every use of an object looks again. Whoever can write the file can change what else an object is found by, so that is
+ * verified.
+ */
+function isPlain(type: number, value: AttributeValue): boolean {
+  return type === attr.CLASS || (type === attr.TOKEN && value === true);
 }
 
 export function find(app: Application, args: Args<"C_FindObjects">): Reply<"C_FindObjects"> {
   const { operations } = app.session(args.session);
   return operations.step("find", ({ work }) => {
+    if (!isUlong(args.max)) return refuse("CKR_ARGUMENTS_BAD", `${args.max} objects at most`);
     const objects = work.found.slice(work.at, work.at + small(args.max));
     work.at += objects.length;
     return { objects };

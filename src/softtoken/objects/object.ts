@@ -43,6 +43,8 @@ export class TokenObject {
   readonly row: number | undefined;
   readonly uid: Uint8Array;
   readonly revision: number;
+  /** Its row carries a MAC, which a change without a login could not renew. */
+  readonly hasMac: boolean;
   /** What may be known without opening a seal. */
   readonly values: Values;
   readonly policy: Policy;
@@ -57,6 +59,7 @@ export class TokenObject {
     row: number | undefined;
     uid: Uint8Array;
     revision: number;
+    mac?: Uint8Array | undefined;
     values: Values;
     secretTypes: ReadonlySet<number>;
     secret: (type: number) => Uint8Array | undefined;
@@ -66,6 +69,7 @@ export class TokenObject {
     this.row = parts.row;
     this.uid = parts.uid;
     this.revision = parts.revision;
+    this.hasMac = parts.mac !== undefined;
     this.values = parts.values;
     this.#secretTypes = parts.secretTypes;
     this.#secret = parts.secret;

@@ -86,7 +86,7 @@ const PRIVATE: readonly RuleRow[] = [
   ["CKA_DECAPSULATE", "8 9", false],
   ["CKA_DECAPSULATE_TEMPLATE", ""],
   ["CKA_ALWAYS_AUTHENTICATE", "", false],
-  ["CKA_PUBLIC_KEY_INFO", "p"],
+  ["CKA_PUBLIC_KEY_INFO", "4 6"],
 ];
 
 const SECRET: readonly RuleRow[] = [

@@ -8,6 +8,7 @@ import { small } from "../../cryptoki/ulong.ts";
 import { attributeKind, attributeName } from "../../spec/attributes.ts";
 import { refuse } from "../refusal.ts";
 import { isTemplate, type Values } from "../store/record.ts";
+import { isUlong } from "../ulong.ts";
 
 /** The attributes of a template. @throws Refusal when one comes twice or has another shape than its kind */
 export function readTemplate(template: readonly Attribute[]): Values {
@@ -36,15 +37,22 @@ function copied(value: AttributeValue): AttributeValue {
 }
 
 const BYTES_KINDS = new Set(["text", "bytes", "bigint", "der", "date", "version"]);
-const DATE = /^(\d{4}(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01]))?$/;
+
+/** A CK_DATE: YYYYMMDD, a day that the calendar has. */
+function isDate(text: string): boolean {
+  const [, year, month, day] = /^(\d{4})(\d\d)(\d\d)$/.exec(text) ?? [];
+  if (year === undefined) return false;
+  const date = new Date(`${year}-${month}-${day}T00:00:00Z`);
+  return !Number.isNaN(date.getTime()) && date.getUTCDate() === Number(day);
+}
 
 function hasShape(type: number, value: AttributeValue): boolean {
   const kind = attributeKind(type);
   if (kind === "bool") return typeof value === "boolean";
   if (kind === "template" || kind === "mechanisms" || kind === "ulongs") return Array.isArray(value);
-  if (!BYTES_KINDS.has(kind)) return typeof value === "number" || typeof value === "bigint";
+  if (!BYTES_KINDS.has(kind)) return isUlong(value);
   if (!(value instanceof Uint8Array)) return false;
-  return kind !== "date" || DATE.test(Buffer.from(value).toString("latin1"));
+  return kind !== "date" || value.length === 0 || isDate(Buffer.from(value).toString("latin1"));
 }
 
 /** Whether two values are the same, whatever their shape. Not for secrets. */

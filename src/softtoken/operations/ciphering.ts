@@ -20,7 +20,7 @@ import { ableTo, keyFor } from "./usage.ts";
 type CipherKind = "encrypt" | "decrypt";
 
 export function init(app: Application, kind: CipherKind, args: Args<"C_EncryptInit">): Record<never, never> {
-  const session = app.freshSession(args.session);
+  const session = app.session(args.session);
   const { mechanism } = args;
   if (mechanism === null) {
     session.operations.end(kind);
@@ -42,7 +42,7 @@ interface DataArgs {
 
 /** A single part. Its output may be shorter than its bound, so it is worked out before it is known not to fit. */
 export function whole(app: Application, kind: CipherKind, args: DataArgs): { output: Output } {
-  const { operations } = app.session(args.session);
+  const { operations } = app.ongoing(args.session);
   const output = operations.finish(kind, (active) => {
     mustBeSinglePart(active);
     return intoRoomExactly(args.room, active.work.bound(args.data.length), () => {
@@ -59,7 +59,7 @@ function updateInto(active: Active<CipherKind>, data: Uint8Array, room: number |
 }
 
 export function update(app: Application, kind: CipherKind, args: DataArgs): { output: Output } {
-  const { operations } = app.session(args.session);
+  const { operations } = app.ongoing(args.session);
   return { output: operations.step(kind, (active) => updateInto(active, args.data, args.room)) };
 }
 
@@ -68,7 +68,7 @@ export function final(
   kind: CipherKind,
   args: { readonly session: Ulong; readonly room: number | null },
 ): { output: Output } {
-  const { operations } = app.session(args.session);
+  const { operations } = app.ongoing(args.session);
   const output = operations.finish(kind, (active) => {
     const stream = streamOf(active);
     return intoRoomExactly(args.room, stream.finalBound(), () => {
@@ -98,7 +98,7 @@ function passedOn(output: Output, take: (bytes: Uint8Array) => void): { output: 
 }
 
 export function digestEncrypt(app: Application, args: DataArgs): Reply<"C_DigestEncryptUpdate"> {
-  const { operations } = app.session(args.session);
+  const { operations } = app.ongoing(args.session);
   return together(operations, ["digest", "encrypt"], () => {
     const output = updateInto(operations.get("encrypt"), args.data, args.room);
     return passedOn(output, () => updateDigest(operations, args.data));
@@ -106,7 +106,7 @@ export function digestEncrypt(app: Application, args: DataArgs): Reply<"C_Digest
 }
 
 export function decryptDigest(app: Application, args: DataArgs): Reply<"C_DecryptDigestUpdate"> {
-  const { operations } = app.session(args.session);
+  const { operations } = app.ongoing(args.session);
   return together(operations, ["decrypt", "digest"], () => {
     const output = updateInto(operations.get("decrypt"), args.data, args.room);
     return passedOn(output, (plain) => updateDigest(operations, plain));
@@ -120,7 +120,7 @@ function updateDigest(operations: Operations, data: Uint8Array): void {
 }
 
 export function signEncrypt(app: Application, args: DataArgs): Reply<"C_SignEncryptUpdate"> {
-  const { operations } = app.session(args.session);
+  const { operations } = app.ongoing(args.session);
   return together(operations, ["sign", "encrypt"], () => {
     const signing = streamOf(operations.get("sign"));
     const output = updateInto(operations.get("encrypt"), args.data, args.room);
@@ -129,7 +129,7 @@ export function signEncrypt(app: Application, args: DataArgs): Reply<"C_SignEncr
 }
 
 export function decryptVerify(app: Application, args: DataArgs): Reply<"C_DecryptVerifyUpdate"> {
-  const { operations } = app.session(args.session);
+  const { operations } = app.ongoing(args.session);
   return together(operations, ["decrypt", "verify"], () => {
     const verifying = streamOf(operations.get("verify"));
     const output = updateInto(operations.get("decrypt"), args.data, args.room);

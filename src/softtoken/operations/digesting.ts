@@ -21,7 +21,7 @@ export function digestInit(app: Application, args: Args<"C_DigestInit">): Reply<
 }
 
 export function digest(app: Application, args: Args<"C_Digest">): Reply<"C_Digest"> {
-  const { operations } = app.session(args.session);
+  const { operations } = app.ongoing(args.session);
   const output = operations.finish("digest", (active) => {
     mustBeSinglePart(active);
     return intoRoom(args.room, active.work.length, () => {
@@ -33,7 +33,7 @@ export function digest(app: Application, args: Args<"C_Digest">): Reply<"C_Diges
 }
 
 export function digestUpdate(app: Application, args: Args<"C_DigestUpdate">): Reply<"C_DigestUpdate"> {
-  const { operations } = app.session(args.session);
+  const { operations } = app.ongoing(args.session);
   operations.step("digest", (active) => {
     active.isMultiPart = true;
     active.work.update(args.data);
@@ -43,7 +43,7 @@ export function digestUpdate(app: Application, args: Args<"C_DigestUpdate">): Re
 
 /** 5.12.4: the value of a secret key. */
 export function digestKey(app: Application, args: Args<"C_DigestKey">): Reply<"C_DigestKey"> {
-  const session = app.freshSession(args.session);
+  const session = app.session(args.session);
   session.operations.step("digest", (active) => {
     const key = getKey(app, session, args.key);
     if (key.class !== cls.SECRET_KEY) refuse("CKR_KEY_INDIGESTIBLE", "only a secret key's value is digested");
@@ -56,7 +56,7 @@ export function digestKey(app: Application, args: Args<"C_DigestKey">): Reply<"C
 }
 
 export function digestFinal(app: Application, args: Args<"C_DigestFinal">): Reply<"C_DigestFinal"> {
-  const { operations } = app.session(args.session);
+  const { operations } = app.ongoing(args.session);
   const output = operations.finish("digest", ({ work }) => intoRoom(args.room, work.length, () => work.final()));
   return { output };
 }

@@ -21,7 +21,7 @@ type SignKind = "sign" | "verify" | "signRecover" | "verifyRecover";
 
 /** Starts one of the four; a null mechanism cancels it (5.13.1). */
 export function init(app: Application, kind: SignKind, args: InitArgs): Record<never, never> {
-  const session = app.freshSession(args.session);
+  const session = app.session(args.session);
   const { mechanism } = args;
   if (mechanism === null) {
     session.operations.end(kind);
@@ -36,7 +36,7 @@ export function init(app: Application, kind: SignKind, args: InitArgs): Record<n
 }
 
 export function sign(app: Application, args: Args<"C_Sign">): Reply<"C_Sign"> {
-  const { operations } = app.session(args.session);
+  const { operations } = app.ongoing(args.session);
   const output = operations.finish("sign", (active) => {
     mustBeSinglePart(active);
     return intoRoom(args.room, active.work.length, () => {
@@ -48,13 +48,13 @@ export function sign(app: Application, args: Args<"C_Sign">): Reply<"C_Sign"> {
 }
 
 export function signUpdate(app: Application, args: Args<"C_SignUpdate">): Reply<"C_SignUpdate"> {
-  const { operations } = app.session(args.session);
+  const { operations } = app.ongoing(args.session);
   operations.step("sign", (active) => streamOf(active).update(args.data));
   return {};
 }
 
 export function signFinal(app: Application, args: Args<"C_SignFinal">): Reply<"C_SignFinal"> {
-  const { operations } = app.session(args.session);
+  const { operations } = app.ongoing(args.session);
   const output = operations.finish("sign", (active) => {
     const stream = streamOf(active);
     return intoRoom(args.room, active.work.length, () => stream.final());
@@ -63,7 +63,7 @@ export function signFinal(app: Application, args: Args<"C_SignFinal">): Reply<"C
 }
 
 export function verify(app: Application, args: Args<"C_Verify">): Reply<"C_Verify"> {
-  const { operations } = app.session(args.session);
+  const { operations } = app.ongoing(args.session);
   operations.step("verify", (active) => {
     mustBeSinglePart(active);
     mustBeAuthenticated(active);
@@ -74,13 +74,13 @@ export function verify(app: Application, args: Args<"C_Verify">): Reply<"C_Verif
 }
 
 export function verifyUpdate(app: Application, args: Args<"C_VerifyUpdate">): Reply<"C_VerifyUpdate"> {
-  const { operations } = app.session(args.session);
+  const { operations } = app.ongoing(args.session);
   operations.step("verify", (active) => streamOf(active).update(args.data));
   return {};
 }
 
 export function verifyFinal(app: Application, args: Args<"C_VerifyFinal">): Reply<"C_VerifyFinal"> {
-  const { operations } = app.session(args.session);
+  const { operations } = app.ongoing(args.session);
   operations.step("verify", (active) => streamOf(active).final(args.signature));
   operations.end("verify");
   return {};
@@ -91,7 +91,7 @@ export function verifySignatureInit(
   app: Application,
   args: Args<"C_VerifySignatureInit">,
 ): Reply<"C_VerifySignatureInit"> {
-  const session = app.freshSession(args.session);
+  const session = app.session(args.session);
   const { mechanism } = args;
   session.operations.mustBeFree("verifySignature");
   const definition = ableTo(mechanism, "verify");
@@ -119,7 +119,7 @@ function withSignature(work: VerifyWork, signature: Uint8Array): VerifySignature
 }
 
 export function verifySignature(app: Application, args: Args<"C_VerifySignature">): Reply<"C_VerifySignature"> {
-  const { operations } = app.session(args.session);
+  const { operations } = app.ongoing(args.session);
   operations.step("verifySignature", (active) => {
     mustBeSinglePart(active);
     mustBeAuthenticated(active);
@@ -133,7 +133,7 @@ export function verifySignatureUpdate(
   app: Application,
   args: Args<"C_VerifySignatureUpdate">,
 ): Reply<"C_VerifySignatureUpdate"> {
-  const { operations } = app.session(args.session);
+  const { operations } = app.ongoing(args.session);
   operations.step("verifySignature", (active) => streamOf(active).update(args.data));
   return {};
 }
@@ -142,14 +142,14 @@ export function verifySignatureFinal(
   app: Application,
   args: Args<"C_VerifySignatureFinal">,
 ): Reply<"C_VerifySignatureFinal"> {
-  const { operations } = app.session(args.session);
+  const { operations } = app.ongoing(args.session);
   operations.step("verifySignature", (active) => streamOf(active).final());
   operations.end("verifySignature");
   return {};
 }
 
 export function signRecover(app: Application, args: Args<"C_SignRecover">): Reply<"C_SignRecover"> {
-  const { operations } = app.session(args.session);
+  const { operations } = app.ongoing(args.session);
   const output = operations.finish("signRecover", (active) =>
     intoRoom(args.room, active.work.length, () => {
       mustBeAuthenticated(active);
@@ -160,7 +160,7 @@ export function signRecover(app: Application, args: Args<"C_SignRecover">): Repl
 }
 
 export function verifyRecover(app: Application, args: Args<"C_VerifyRecover">): Reply<"C_VerifyRecover"> {
-  const { operations } = app.session(args.session);
+  const { operations } = app.ongoing(args.session);
   const output = operations.finish("verifyRecover", (active) =>
     intoRoomExactly(args.room, active.work.length, () => active.work.once(args.signature)),
   );

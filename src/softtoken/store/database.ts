@@ -131,6 +131,11 @@ export class Database {
     return this.#epoch;
   }
 
+  /** What {@link epoch} would answer if no other process had changed anything since it was last asked. */
+  get lastEpoch(): number {
+    return this.#epoch;
+  }
+
   /** Says that this connection changed something that other applications of this process must see. */
   touch(): void {
     this.#epoch += 1;

@@ -5,7 +5,7 @@
 import type { Database, Row } from "./database.ts";
 
 /** The fields by which objects are found without being decoded. */
-const INDEXED = ["keyid", "label", "subject", "issuer", "class"] as const;
+export const INDEXED = ["keyid", "label", "subject", "issuer", "class"] as const;
 export type IndexedField = (typeof INDEXED)[number];
 
 /** Index entries of an object; `class` is always there. */
@@ -18,6 +18,7 @@ export interface ObjectRow {
   /** Counts changes. */
   readonly revision: number;
   readonly private: boolean;
+  readonly index: IndexEntries;
   readonly attributes: Uint8Array;
   readonly secrets: Uint8Array | undefined;
   readonly mac: Uint8Array | undefined;
@@ -103,6 +104,10 @@ export function removeObject(db: Database, id: number): boolean {
   return changes === 1;
 }
 
+function indexIn(row: Row): IndexEntries {
+  return Object.fromEntries(INDEXED.filter((field) => row[field] !== null).map((field) => [field, row[field]]));
+}
+
 function object(row: Row): ObjectRow {
   return {
     id: row.id as number,
@@ -110,17 +115,42 @@ function object(row: Row): ObjectRow {
     uid: row.uid as Uint8Array,
     revision: row.revision as number,
     private: row.private === 1,
+    index: indexIn(row),
     attributes: row.attributes as Uint8Array,
     secrets: (row.secrets as Uint8Array | null) ?? undefined,
     mac: (row.mac as Uint8Array | null) ?? undefined,
   };
 }
 
-const COLUMNS = "id, slot, uid, revision, private, attributes, secrets, mac";
+const COLUMNS = `id, slot, uid, revision, private, ${INDEXED.join(", ")}, attributes, secrets, mac`;
 
 export function readObject(db: Database, id: number): ObjectRow | undefined {
   const row = db.prepare(`SELECT ${COLUMNS} FROM object WHERE id = ?`).get(id);
   return row === undefined ? undefined : object(row);
+}
+
+/** By what an object is found, and what says that it is rightly so. */
+export interface Entries {
+  readonly uid: Uint8Array;
+  readonly index: IndexEntries;
+  /** The last bytes of the attributes, sealed or not. */
+  readonly tail: Uint8Array;
+  readonly mac: Uint8Array | undefined;
+}
+
+/** How many bytes of the attributes {@link Entries} have. */
+export const TAIL_LENGTH = 16;
+
+export function readEntries(db: Database, id: number): Entries | undefined {
+  const columns = `uid, ${INDEXED.join(", ")}, substr(attributes, -${TAIL_LENGTH}) AS tail, mac`;
+  const row = db.prepare(`SELECT ${columns} FROM object WHERE id = ?`).get(id);
+  if (row === undefined) return undefined;
+  return {
+    uid: row.uid as Uint8Array,
+    index: indexIn(row),
+    tail: row.tail as Uint8Array,
+    mac: (row.mac as Uint8Array | null) ?? undefined,
+  };
 }
 
 /** The revision of an object; undefined when it is gone. */

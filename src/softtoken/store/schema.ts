@@ -12,7 +12,8 @@ export const SCHEMA_VERSION = 1;
 /**
  * `token.slot` and `object.id` are never given out twice (AUTOINCREMENT): slot numbers are stable and handles cannot
  * come to mean another object. The columns `class` to `issuer` hold index entries, not values: truncated SHA-256 for
- * public objects, truncated HMAC under a key of the token for private ones.
+ * public objects, truncated HMAC under a key of the token for private ones. `mac` stands over the attributes of a public
+ * object that was made under a login, and over the index entries of a private one.
  */
 export const SCHEMA = `
 CREATE TABLE token (
