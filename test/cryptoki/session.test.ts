@@ -52,6 +52,7 @@ describe.each(subjects)("the API on $name", ({ open }) => {
   let module: Module;
   let token: Token;
   let remove: () => void;
+  let onCall: (fn: FunctionName) => Promise<void> | undefined = () => undefined;
 
   beforeAll(async () => {
     const opened = open();
@@ -59,7 +60,8 @@ describe.each(subjects)("the API on $name", ({ open }) => {
     const watch = (inner: Cryptoki): Cryptoki => ({
       call: (fn, args) => {
         calls.push({ fn, args });
-        return inner.call(fn, args);
+        const before = onCall(fn);
+        return before === undefined ? inner.call(fn, args) : before.then(() => inner.call(fn, args));
       },
     });
     module = await Module.open({
@@ -112,6 +114,109 @@ describe.each(subjects)("the API on $name", ({ open }) => {
     expect((await long).length).toBe(64);
     expect(calls.filter(({ fn }) => fn === "C_Login")).toHaveLength(1);
     expect(calls.filter(({ fn }) => fn === "C_Logout")).toHaveLength(1);
+  });
+
+  test("who comes while the last one is logging out waits for it, and is logged in", async () => {
+    await user(async (session) => {
+      await session.create({ CKA_CLASS: "CKO_DATA", CKA_TOKEN: true, CKA_PRIVATE: true, CKA_LABEL: "private" });
+    });
+    const seen: number[] = [];
+    let next: Promise<unknown> | undefined;
+    // B comes while A's logout is on its way, as over a thread, a process or a socket.
+    onCall = (fn) => {
+      if (fn !== "C_Logout" || next !== undefined) return undefined;
+      next = user(async (session) => {
+        await new Promise((resolve) => setTimeout(resolve, 60));
+        let found = 0;
+        for await (const _ of session.find({ CKA_LABEL: "private" })) found += 1;
+        seen.push(found);
+      }, false);
+      return new Promise((resolve) => setTimeout(resolve, 30));
+    };
+    await user((session) => session.random(1));
+    await next;
+    onCall = () => undefined;
+    expect(seen).toEqual([1]);
+    await user(async (session) => (await session.findOne({ CKA_LABEL: "private" })).destroy());
+  });
+
+  test("each brings their own PIN: a wrong one at the same time fails nobody else", async () => {
+    const wrong = token.withSession({ user: "USER", pin: Pin.from("wrong") }, () => "in");
+    const right = token.withSession({ user: "USER", pin: pin() }, () => "in");
+    const ends = await Promise.allSettled([wrong, right]);
+    expect(ends).toMatchObject([{ status: "rejected" }, { status: "fulfilled", value: "in" }]);
+    expect(String((ends[0] as PromiseRejectedResult).reason)).toContain("CKR_PIN_INCORRECT");
+  });
+
+  test("an operation that breaks off leaves nothing active behind", async () => {
+    await user(async (session) => {
+      const { publicKey, privateKey } = await pair(session);
+      async function* broken() {
+        yield data;
+        throw new Error("the stream broke");
+      }
+      const sha = mechanism("CKM_SHA256");
+      const rsa = await session.generateKeyPair(
+        mechanism("CKM_RSA_PKCS_KEY_PAIR_GEN"),
+        { CKA_TOKEN: false, CKA_MODULUS_BITS: 2048, CKA_PUBLIC_EXPONENT: Uint8Array.of(1, 0, 1), CKA_VERIFY: true },
+        { CKA_TOKEN: false, CKA_SIGN: true },
+      );
+      for (let i = 0; i < 12; i += 1) {
+        await expect(session.digest(sha, broken())).rejects.toThrow("the stream broke");
+        await expect(session.sign(rsa.privateKey, rsaPkcs1("SHA-256"), broken())).rejects.toThrow("the stream broke");
+      }
+      const check = session.verify(rsa.publicKey, rsaPkcs1("SHA-256"), broken(), new Uint8Array(256));
+      await expect(check).rejects.toThrow("the stream broke");
+      expect(Buffer.from(await session.digest(sha, data))).toEqual(digest);
+      const signatures = await Promise.all(Array.from({ length: 20 }, () => session.sign(privateKey, ecdsa(), digest)));
+      expect(await session.verify(publicKey, ecdsa(), digest, signatures[19]!)).toBe(true);
+    });
+  });
+
+  test("a key that wants a PIN and gets none fails, and the next key signs", async () => {
+    await user(() =>
+      token.withSession({ user: "USER" }, async (session) => {
+        const wanting = await session.generateKeyPair(
+          mechanism("CKM_EC_KEY_PAIR_GEN"),
+          { CKA_TOKEN: false, CKA_EC_PARAMS: P256 },
+          { CKA_TOKEN: false, CKA_PRIVATE: true, CKA_SIGN: true, CKA_ALWAYS_AUTHENTICATE: true },
+        );
+        const { privateKey } = await pair(session);
+        await expect(session.sign(wanting.privateKey, ecdsa(), digest)).rejects.toThrow(PinMissingError);
+        for (let i = 0; i < 3; i += 1) expect(await session.sign(privateKey, ecdsa(), digest)).toHaveLength(64);
+      }),
+    );
+  });
+
+  test("what is still under way when withSession ends is cut off, and every session is closed", async () => {
+    calls.length = 0;
+    let left: AsyncIterator<TokenObject> | undefined;
+    let letGo: () => void = () => undefined;
+    const slow = async function* () {
+      yield data;
+      await new Promise<void>((resolve) => {
+        letGo = resolve;
+      });
+    };
+    let digesting: Promise<unknown> | undefined;
+    let kept: Session | undefined;
+    await user(async (session) => {
+      kept = session;
+      const match = { CKA_CLASS: "CKO_DATA", CKA_TOKEN: false, CKA_LABEL: "left" } as const;
+      await session.create({ ...match, CKA_VALUE: data });
+      left = session.find({ CKA_LABEL: "left" })[Symbol.asyncIterator]();
+      await left.next();
+      digesting = session.digest(mechanism("CKM_SHA256"), slow()).catch((error: unknown) => error);
+      await session.random(1);
+    });
+    const count = (fn: FunctionName) => calls.filter((call) => call.fn === fn).length;
+    expect(count("C_CloseSession")).toBe(count("C_OpenSession"));
+    letGo();
+    expect(String(await digesting)).toContain("CKR_SESSION_CLOSED, the session was closed: withSession has ended");
+    await expect(left!.next()).rejects.toThrow("withSession has ended");
+    await expect(kept!.random(1)).rejects.toThrow("withSession has ended");
+    await expect(kept!.digest(mechanism("CKM_SHA256"), data)).rejects.toThrow("withSession has ended");
+    expect(count("C_CloseSession")).toBe(count("C_OpenSession"));
   });
 
   test("the user and the SO at once is an error, not a surprise", async () => {

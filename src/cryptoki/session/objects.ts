@@ -105,25 +105,24 @@ export function uriType(objectClass: NamedValue<"class"> | undefined): UriType |
  * ends (C_FindObjectsFinal) however the iteration ends.
  */
 export async function* findObjects(session: Session, match: Attributes): AsyncGenerator<TokenObject> {
-  const { token } = session;
   // As the SO no read-only session may exist (5.6.1), so the search takes the same kind as its parent.
   const { info } = await session.call("C_GetSessionInfo", { session: session.handle });
   const write = hasFlag(Number(info.flags), SESSION_FLAGS.CKF_RW_SESSION[0]);
   const flags = SESSION_FLAGS.CKF_SERIAL_SESSION[0] | (write ? SESSION_FLAGS.CKF_RW_SESSION[0] : 0);
-  const { session: own } = await session.call("C_OpenSession", { slot: token.slot, flags });
+  const own = await session.openOwn(flags);
   try {
     await session.call("C_FindObjectsInit", { session: own, template: toTemplate(match) });
     try {
       for (;;) {
         const { objects } = await session.call("C_FindObjects", { session: own, max: BATCH });
-        if (objects.length === 0) return;
+        if (objects.length === 0) break;
         for (const handle of objects) yield new TokenObject(session, handle);
       }
     } finally {
-      await session.call("C_FindObjectsFinal", { session: own });
+      if (session.isOpen) await session.call("C_FindObjectsFinal", { session: own });
     }
   } finally {
-    await session.call("C_CloseSession", { session: own });
+    await session.closeOwn(own);
   }
 }
 
