@@ -9,6 +9,7 @@
  *   C_DigestInit         takes 300 ms
  *   C_WaitForSlotEvent   returns when C_Finalize was called, or never with ODD_STUBBORN in the environment
  *   C_Finalize           says so on standard output, with ODD_STUBBORN
+ *   C_Finalize and loading never return where ODD_HANGS is "finalize" or "load"; C_Initialize where it is "initialize"
  *   C_EncryptInit        writes an initialisation vector of its own into CK_GCM_PARAMS
  *   C_EncryptUpdate      writes another one there
  *   C_Digest             says that it wrote more than there was room for
@@ -42,7 +43,13 @@ static void text(byte *to, size_t size, const char *from) {
   if (from) memcpy(to, from, strlen(from) < size ? strlen(from) : size);
 }
 
+static void hang_if(const char *where) {
+  const char *hangs = getenv("ODD_HANGS");
+  if (hangs && !strcmp(hangs, where)) for (;;) pause();
+}
+
 static ulong initialize(init_args *args) {
+  hang_if("initialize");
   if (initialised) return ALREADY;
   if (!args || !(args->flags & 2)) return ARGUMENTS_BAD;
   memset(reserved, 0, sizeof reserved);
@@ -53,6 +60,7 @@ static ulong initialize(init_args *args) {
 }
 
 static ulong finalize(void *unused) {
+  hang_if("finalize");
   pthread_mutex_lock(&lock);
   initialised = 0;
   pthread_cond_broadcast(&ended);
@@ -182,6 +190,7 @@ ulong C_GetFunctionList(void **out) {
 }
 
 ulong C_GetInterfaceList(interface *out, ulong *count) {
+  hang_if("load");
   static interface offered[] = { { (byte *)"Vendor odd", &list, 0 }, { (byte *)"PKCS 11", &list, 0 } };
   if (out) memcpy(out, offered, sizeof offered);
   *count = 2;
