@@ -182,6 +182,26 @@ static struct { byte major, minor; void *f[104]; } list = { 3, 2, {
   [37] = digest_init, [38] = digest, [63] = seed_crashes, [64] = random_hangs, [67] = wait_for_slot_event, [73] = encrypt_message,
   [92] = encapsulate } };
 
+#ifdef CLASSIC
+/* Only C_GetFunctionList, and what CLASSIC says is odd about it: LIST_FAILS, LIST_NULL, SAYS_3 (behind its 68 functions is
+ * something else), MANY_SLOTS. */
+enum { LIST_FAILS = 1, LIST_NULL, SAYS_3, MANY_SLOTS };
+
+static ulong many_slots(byte present, ulong *list, ulong *count) {
+  if (!list) *count = 1ul << 40;
+  return OK;
+}
+
+ulong C_GetFunctionList(void **out) {
+  static struct { byte major, minor; void *f[68]; void *behind[40]; } classic = { 2, 40 };
+  memcpy(classic.f, list.f, sizeof classic.f);
+  memset(classic.behind, 0x5a, sizeof classic.behind);
+  if (CLASSIC == SAYS_3) classic.major = 3, classic.minor = 0;
+  if (CLASSIC == MANY_SLOTS) classic.f[4] = many_slots;
+  *out = CLASSIC == LIST_NULL ? NULL : &classic;
+  return CLASSIC == LIST_FAILS ? 5 : OK;
+}
+#else
 ulong C_GetFunctionList(void **out) {
   static struct { byte major, minor; void *f[68]; } classic = { 2, 40 };
   memcpy(classic.f, list.f, sizeof classic.f);
@@ -196,3 +216,4 @@ ulong C_GetInterfaceList(interface *out, ulong *count) {
   *count = 2;
   return OK;
 }
+#endif
