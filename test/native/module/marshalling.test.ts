@@ -152,7 +152,11 @@ describe("what a caller gives that C must not see is refused before anything is 
   const sign = (mechanism: unknown) => ({ session, mechanism, key: 2 });
   const gcm = { iv: new Uint8Array(12), ivBits: 96, aad: new Uint8Array(), tagBits: 128 };
   const ctr = { counterBits: 128, counterBlock: new Uint8Array(16) };
-  const set = (value: unknown, type: number = CKA.CKA_LABEL[0]) => ({ session, object: 1, template: [{ type, value }] });
+  const set = (value: unknown, type: number = CKA.CKA_LABEL[0]) => ({
+    session,
+    object: 1,
+    template: [{ type, value }],
+  });
   const of = (mechanism: readonly [number, ...unknown[]], parameter: unknown) =>
     sign({ type: mechanism[0], parameter });
   test.each<[fn: FunctionName, values: Values, message: string]>([
