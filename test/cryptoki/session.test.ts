@@ -4,7 +4,9 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { ecParams } from "../../src/cryptoki/curves.ts";
 import { CryptokiError } from "../../src/cryptoki/errors.ts";
+import { fromHandlers } from "../../src/cryptoki/handlers.ts";
 import { ecdsa, mechanism, rsaOaep, rsaPkcs1, rsaPss } from "../../src/cryptoki/mechanisms.ts";
 import { Module, TokenNotFoundError } from "../../src/cryptoki/module.ts";
 import { Pin, PinMissingError } from "../../src/cryptoki/pin.ts";
@@ -12,11 +14,12 @@ import type { Args, Cryptoki, FunctionName, Provider } from "../../src/cryptoki/
 import { ObjectNotFoundError, type TokenObject } from "../../src/cryptoki/session/objects.ts";
 import type { Session } from "../../src/cryptoki/session/session.ts";
 import type { Token } from "../../src/cryptoki/token.ts";
+import { formatUri, parseUri } from "../../src/cryptoki/uri.ts";
 import { openProvider } from "../../src/modules/index.ts";
 import { peer } from "../support/peers.ts";
 import { softHsm } from "../support/softhsm.ts";
 
-const P256 = Uint8Array.of(6, 8, 0x2a, 0x86, 0x48, 0xce, 0x3d, 3, 1, 7);
+const P256 = ecParams("P-256");
 const pin = () => Pin.from("1234-user");
 const data = new TextEncoder().encode("what is signed");
 
@@ -90,6 +93,8 @@ describe.each(subjects)("the API on $name", ({ open }) => {
 
   test("a token is found by label, serial and URI; a miss and an ambiguity list the candidates", async () => {
     expect(await module.token({ serial: token.info.serialNumber })).toBe(token);
+    expect(await module.token(token.uri)).toBe(token);
+    expect(await module.token(parseUri(token.uri))).toBe(token);
     expect(await module.onlyToken()).toBe(token);
     const missed = await module.token({ label: "nope" }).catch((error: unknown) => error);
     expect(missed).toBeInstanceOf(TokenNotFoundError);
@@ -302,6 +307,24 @@ describe.each(subjects)("the API on $name", ({ open }) => {
     });
   });
 
+  test("an object is found by its URI whatever the bytes of its label are", async () => {
+    await user(async (session) => {
+      const label = Uint8Array.of(0x61, 0xff, 0xfe);
+      const made = await session.create({
+        CKA_CLASS: "CKO_DATA",
+        CKA_TOKEN: false,
+        CKA_LABEL: label,
+        CKA_VALUE: data,
+      });
+      const uri = await made.uri();
+      expect(uri).toContain("object=%61%FF%FE;");
+      const { object } = parseUri(uri).path;
+      expect(object).toEqual(label);
+      expect(formatUri(parseUri(uri))).toBe(uri);
+      expect((await session.findOne({ CKA_LABEL: object })).handle).toBe(made.handle);
+    });
+  });
+
   test("attributes come typed; what is secret or not there is absent", async () => {
     await user(async (session) => {
       const { privateKey } = await pair(session, "typed");
@@ -354,6 +377,7 @@ describe.each(subjects)("the API on $name", ({ open }) => {
       expect(await session.random(16)).toHaveLength(16);
       expect(await module.canDo(token.slot, ecdsa(), 0x800)).toBe(true);
       expect(await module.canDo(token.slot, 0x8fff_ffff, 0x800)).toBe(false);
+      await expect(module.canDo(0x7fff_ffff, ecdsa(), 0x800)).rejects.toThrow("CKR_SLOT_ID_INVALID");
     });
   });
 
@@ -369,5 +393,36 @@ describe.each(subjects)("the API on $name", ({ open }) => {
     );
     expect(made).toHaveLength(64);
     expect(calls.some(({ fn, args }) => fn === "C_Login" && (args as Args<"C_Login">).userType === 2)).toBe(true);
+  });
+});
+
+describe("tokens that a module cannot read", () => {
+  async function opened(): Promise<Module> {
+    const blank = { label: "", manufacturerID: "", model: "", serialNumber: "" };
+    const cryptoki = fromHandlers({
+      C_Initialize: () => ({}),
+      C_Finalize: () => ({}),
+      C_GetSlotList: () => ({ slots: [1, 2, 3] }),
+      C_GetTokenInfo: ({ slot }) => {
+        if (slot === 2) throw new CryptokiError("C_GetTokenInfo", "CKR_TOKEN_NOT_RECOGNIZED");
+        if (slot === 3) throw new CryptokiError("C_GetTokenInfo", "CKR_TOKEN_NOT_PRESENT");
+        return { info: { ...blank, label: "known", flags: 0 } as never };
+      },
+    });
+    return Module.open({ open: () => cryptoki, close: () => undefined });
+  }
+
+  test("are not taken for absent ones", async () => {
+    const module = await opened();
+    expect(await module.tokens()).toHaveLength(1);
+    expect((await module.token({ label: "known" })).slot).toBe(1);
+    const error = await module.token({ label: "other" }).catch((caught: unknown) => caught);
+    expect(error).not.toBeInstanceOf(TokenNotFoundError);
+    expect(String(error)).toContain(
+      "CKR_TOKEN_NOT_RECOGNIZED, the module does not know this kind of token: slot 2; no other token is pkcs11:token=other",
+    );
+    await expect(module.token({ slot: 2 })).rejects.toThrow("CKR_TOKEN_NOT_RECOGNIZED");
+    await expect(module.token({ slot: 3 })).rejects.toThrow(TokenNotFoundError);
+    await expect(module.onlyToken()).rejects.toThrow("there is no other token");
   });
 });

@@ -2,7 +2,7 @@
  * Objects: finding, reading, changing, making (PKCS#11 3.1, 5.7).
  * @module
  */
-import { type AttributeName, attributeKind, attributeName, type CKA } from "../../spec/attributes.ts";
+import { type AttributeName, attributeKind, attributeName, CKA } from "../../spec/attributes.ts";
 import { hasFlag, SESSION_FLAGS } from "../../spec/flags.ts";
 import type { URI_TYPES, UriType } from "../../spec/uri.ts";
 import { type Attributes, attributeRow, fromPort, type NamedValue, toTemplate } from "../attributes.ts";
@@ -77,8 +77,19 @@ export class TokenObject {
 
   /** The object's URI, as text. */
   async uri(): Promise<string> {
-    const { CKA_CLASS, CKA_LABEL, CKA_ID } = await this.get("CKA_CLASS", "CKA_LABEL", "CKA_ID");
-    return formatUri(objectUri(this.session.token.info, { label: CKA_LABEL, id: CKA_ID, type: uriType(CKA_CLASS) }));
+    const { values } = await this.session.call("C_GetAttributeValue", {
+      session: this.session.handle,
+      object: this.handle,
+      requests: [CKA.CKA_CLASS, CKA.CKA_LABEL, CKA.CKA_ID].map(([type]) => ({ type })),
+    });
+    const [kind, label, id] = values.values.map(({ value }) => value);
+    const object = {
+      // As the token has it: a label that is not UTF-8 must be found by the URI too.
+      ...(label instanceof Uint8Array ? { label } : {}),
+      ...(id instanceof Uint8Array ? { id } : {}),
+      type: kind === undefined ? undefined : uriType(fromPort("class", kind) as NamedValue<"class">),
+    };
+    return formatUri(objectUri(this.session.token.info, object));
   }
 
   /** Whether each use of this key wants the PIN (CKA_ALWAYS_AUTHENTICATE); read once. */
