@@ -229,7 +229,7 @@ const TOKEN_MATCH = members({
 /** What a text that is no URI is told too. */
 const WANTED: Kind = (value) =>
   typeof value === "string"
-    ? `is a string that is no URI (pkcs11:…), not an object with label, serial, manufacturer, model, slot`
+    ? "is a string that is no URI (pkcs11:…), not an object with label, serial, manufacturer, model, slot"
     : TOKEN_MATCH(value);
 const URI = members({ path: kind("an object of attributes", isPlain), query: optional(kind("an object", isPlain)) });
 
