@@ -123,6 +123,7 @@ export class Token {
   }
 
   async #sendLogin(role: Role, session: Ulong, pin: PinSupply | undefined): Promise<void> {
+    const wasOurs = this.#role === role && this.#ours;
     this.#role = undefined;
     this.#ours = false;
     try {
@@ -133,6 +134,7 @@ export class Token {
     } catch (error) {
       // Another part of this process logged in through the same library; it logs out too.
       if (!failedWith(error, "CKR_USER_ALREADY_LOGGED_IN")) throw error;
+      this.#ours = wasOurs;
     }
     this.#role = role;
   }
@@ -145,6 +147,7 @@ export class Token {
     return this.#inTurn(async () => {
       if (this.#role !== "USER" || !this.#ours) return;
       await this.module.call("C_Logout", { session: session.handle });
+      this.#ours = false;
       await this.#sendLogin("USER", session.handle, pin);
     });
   }

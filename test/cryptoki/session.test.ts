@@ -145,6 +145,19 @@ describe.each(subjects)("the API on $name", ({ open }) => {
     await user(async (session) => (await session.findOne({ CKA_LABEL: "private" })).destroy());
   });
 
+  test("who comes when the login is lost, as after a crash of the module, logs in again", async () => {
+    await user(async (session) => {
+      await session.call("C_Logout", { session: session.handle });
+      calls.length = 0;
+      await user(async (second) => {
+        const { info } = await second.call("C_GetSessionInfo", { session: second.handle });
+        expect(info.state).toBe(3);
+      });
+      expect(calls.filter(({ fn }) => fn === "C_Login")).toHaveLength(1);
+    });
+    expect(calls.filter(({ fn }) => fn === "C_Logout")).toHaveLength(1);
+  });
+
   test("each brings their own PIN: a wrong one at the same time fails nobody else", async () => {
     const wrong = token.withSession({ user: "USER", pin: Pin.from("wrong") }, () => "in");
     const right = token.withSession({ user: "USER", pin: pin() }, () => "in");
