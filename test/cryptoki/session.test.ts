@@ -1,54 +1,21 @@
 /** The comfortable API, on the built-in token and on SoftHSM2. */
 import { createHash } from "node:crypto";
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { ecParams } from "../../src/cryptoki/curves.ts";
 import { CryptokiError } from "../../src/cryptoki/errors.ts";
-import { fromHandlers } from "../../src/cryptoki/handlers.ts";
 import { ecdsa, mechanism, rsaOaep, rsaPkcs1, rsaPss } from "../../src/cryptoki/mechanisms.ts";
 import { Module, TokenNotFoundError } from "../../src/cryptoki/module.ts";
 import { Pin, PinMissingError } from "../../src/cryptoki/pin.ts";
-import type { Args, Cryptoki, FunctionName, Provider } from "../../src/cryptoki/port.ts";
+import type { Args, Cryptoki, FunctionName } from "../../src/cryptoki/port.ts";
 import { ObjectNotFoundError, type TokenObject } from "../../src/cryptoki/session/objects.ts";
 import type { Session } from "../../src/cryptoki/session/session.ts";
 import type { Token } from "../../src/cryptoki/token.ts";
 import { formatUri, parseUri } from "../../src/cryptoki/uri.ts";
-import { openProvider } from "../../src/modules/index.ts";
-import { peer } from "../support/peers.ts";
-import { softHsm } from "../support/softhsm.ts";
+import { subjects } from "./subjects.ts";
 
 const P256 = ecParams("P-256");
 const pin = () => Pin.from("1234-user");
 const data = new TextEncoder().encode("what is signed");
-
-interface Subject {
-  name: string;
-  open(): { provider: Provider; remove(): void };
-}
-
-const subjects: Subject[] = [
-  {
-    name: "the built-in token",
-    open() {
-      const folder = mkdtempSync(join(tmpdir(), "keywright-api-"));
-      const provider = openProvider({ module: "softtoken", store: join(folder, "t.db"), scryptCost: 10 });
-      return { provider, remove: () => rmSync(folder, { recursive: true }) };
-    },
-  },
-  ...(peer("softhsm2")
-    ? [
-        {
-          name: "SoftHSM2",
-          open() {
-            const { path, environment, remove } = softHsm();
-            return { provider: openProvider({ module: path, environment, placement: "direct" }), remove };
-          },
-        },
-      ]
-    : []),
-];
 
 describe.each(subjects)("the API on $name", ({ open }) => {
   const calls: { fn: FunctionName; args: Args<FunctionName> }[] = [];
@@ -406,36 +373,5 @@ describe.each(subjects)("the API on $name", ({ open }) => {
     );
     expect(made).toHaveLength(64);
     expect(calls.some(({ fn, args }) => fn === "C_Login" && (args as Args<"C_Login">).userType === 2)).toBe(true);
-  });
-});
-
-describe("tokens that a module cannot read", () => {
-  async function opened(): Promise<Module> {
-    const blank = { label: "", manufacturerID: "", model: "", serialNumber: "" };
-    const cryptoki = fromHandlers({
-      C_Initialize: () => ({}),
-      C_Finalize: () => ({}),
-      C_GetSlotList: () => ({ slots: [1, 2, 3] }),
-      C_GetTokenInfo: ({ slot }) => {
-        if (slot === 2) throw new CryptokiError("C_GetTokenInfo", "CKR_TOKEN_NOT_RECOGNIZED");
-        if (slot === 3) throw new CryptokiError("C_GetTokenInfo", "CKR_TOKEN_NOT_PRESENT");
-        return { info: { ...blank, label: "known", flags: 0 } as never };
-      },
-    });
-    return Module.open({ open: () => cryptoki, close: () => undefined });
-  }
-
-  test("are not taken for absent ones", async () => {
-    const module = await opened();
-    expect(await module.tokens()).toHaveLength(1);
-    expect((await module.token({ label: "known" })).slot).toBe(1);
-    const error = await module.token({ label: "other" }).catch((caught: unknown) => caught);
-    expect(error).not.toBeInstanceOf(TokenNotFoundError);
-    expect(String(error)).toContain(
-      "CKR_TOKEN_NOT_RECOGNIZED, the module does not know this kind of token: slot 2; no other token is pkcs11:token=other",
-    );
-    await expect(module.token({ slot: 2 })).rejects.toThrow("CKR_TOKEN_NOT_RECOGNIZED");
-    await expect(module.token({ slot: 3 })).rejects.toThrow(TokenNotFoundError);
-    await expect(module.onlyToken()).rejects.toThrow("there is no other token");
   });
 });
