@@ -32,7 +32,7 @@ export async function builtIn(folder: string, label: string): Promise<WorkerSett
     pin: PIN,
     state: join(folder, "state"),
   };
-  const module = await openModule(settings.module, settings);
+  const module = await openModule(settings.module, { store: settings.store, state: settings.state });
   const [token] = await module.tokens();
   await token!.initialise(label, Pin.from(SO_PIN));
   await token!.initialisePin(Pin.from(SO_PIN), Pin.from(PIN));

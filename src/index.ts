@@ -15,7 +15,18 @@
  * @module
  */
 import { dirname, resolve } from "node:path";
-import { FLAG, isPlain, kind, members, oneOf, optional, requireArguments, TEXT, whole } from "./cryptoki/arguments.ts";
+import {
+  ArgumentError,
+  FLAG,
+  isPlain,
+  kind,
+  members,
+  oneOf,
+  optional,
+  requireArguments,
+  TEXT,
+  whole,
+} from "./cryptoki/arguments.ts";
 import { Module } from "./cryptoki/module.ts";
 import { stateFolder } from "./host/folders.ts";
 import type { Surroundings } from "./lifecycle/access.ts";
@@ -54,14 +65,28 @@ const OPEN_OPTIONS = members({
 /**
  * Opens a PKCS#11 module, with the PIN guard under every login.
  * @param module `softtoken`, or the path or file name of a library
- * @throws ArgumentError for an option that there is not
+ * @throws ArgumentError for an option that there is not, or that this kind of module does not have
  * @throws KeywrightError when there is no such module or it cannot be initialised
  */
 export async function openModule(module: string, options: OpenModuleOptions = {}): Promise<Module> {
   requireArguments("openModule", { module: [module, TEXT], options: [options, OPEN_OPTIONS] });
+  refuseForeign(module, options);
   const { state = stateFolder(), attended = false, ...rest } = options;
   const reference = { ...defaultStore(module, state), ...rest, module };
   return Module.open(openGuarded(reference, { memory: new PinMemory(state), attended: () => attended }));
+}
+
+const FOR_LIBRARIES = ["environment", "reserved", "placement", "timeoutMs", "label"] as const;
+const FOR_SOFTTOKEN = ["scryptCost", "soRecovery"] as const;
+
+function refuseForeign(module: string, options: OpenModuleOptions): void {
+  const [foreign, whose] =
+    module === "softtoken"
+      ? [FOR_LIBRARIES, "libraries, and softtoken is the built-in token"]
+      : [FOR_SOFTTOKEN, `the built-in token (softtoken), and ${module} is a library`];
+  const name = foreign.find((one) => options[one] !== undefined);
+  if (name !== undefined)
+    throw new ArgumentError(`openModule: options has ${JSON.stringify(name)}, which is for ${whose}`);
 }
 
 export interface DeclaredOptions {

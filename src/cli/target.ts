@@ -227,7 +227,7 @@ export async function withSession<T>(
 }
 
 /** What a URI says of an object; refused where it says nothing, for then every object would match. */
-export function objectOf(target: Target): { label?: string; id?: Uint8Array } {
+export function objectOf(target: Target): { label?: string | Uint8Array; id?: Uint8Array } {
   const { object, id } = target.uri.path;
   if (object === undefined && id === undefined) {
     throw new NoObjectError(formatUri(target.uri));

@@ -43,8 +43,11 @@ interface NamedValues {
 /** What people write for an attribute of this kind; kinds that are not listed are bytes. */
 export type NamedValue<K extends ValueKind> = K extends keyof NamedValues ? NamedValues[K] : Uint8Array;
 
+/** What people may write where {@link NamedValue} is read: a text may be bytes, as a label is that is not UTF-8. */
+type GivenValue<K extends ValueKind> = K extends "text" ? string | Uint8Array : NamedValue<K>;
+
 /** Attributes by name: `{ CKA_LABEL: "www", CKA_CLASS: "CKO_PRIVATE_KEY", CKA_SIGN: true }`. */
-export type Attributes = { readonly [N in AttributeName]?: NamedValue<(typeof CKA)[N][1]> | undefined };
+export type Attributes = { readonly [N in AttributeName]?: GivenValue<(typeof CKA)[N][1]> | undefined };
 
 /** An attribute name or value that the table does not know. */
 export class AttributeError extends KeywrightError {
@@ -117,7 +120,7 @@ const VALUES: Readonly<Record<ValueKind, Kind>> = {
   mechanism: NAMED,
   hardwareFeature: NAMED,
   profile: NAMED,
-  text: TEXT,
+  text: kind("a text or bytes (Uint8Array)", (value) => typeof value === "string" || value instanceof Uint8Array),
   date: TEXT,
   bytes: BYTES,
   bigint: BYTES,
@@ -130,7 +133,7 @@ const VALUES: Readonly<Record<ValueKind, Kind>> = {
 
 function toPort(kind: ValueKind, value: unknown): AttributeValue {
   if (isNamedKind(kind)) return code(kind, value as string | Ulong);
-  if (kind === "text") return utf8(value as string);
+  if (kind === "text") return typeof value === "string" ? utf8(value) : (value as Uint8Array);
   if (kind === "date") return utf8((value as string).replaceAll("-", ""));
   if (kind === "template") return toTemplate(value as Attributes);
   if (kind === "mechanisms") return (value as (MechanismName | number)[]).map((m) => code("mechanism", m));

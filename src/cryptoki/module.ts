@@ -3,11 +3,11 @@
  * @module
  */
 import type { FunctionName } from "../spec/functions.ts";
-import { isPlain, kind, members, optional, requireArguments, TEXT, whole } from "./arguments.ts";
+import { isPlain, type Kind, kind, members, optional, requireArguments, TEXT, whole } from "./arguments.ts";
 import { CryptokiError, failedWith, KeywrightError } from "./errors.ts";
 import type { Args, Awaitable, Cryptoki, Mechanism, Provider, Reply, Structure, Ulong } from "./port.ts";
 import { Token } from "./token.ts";
-import { formatUri, matchesToken, type Pkcs11Uri } from "./uri.ts";
+import { formatUri, isUri, matchesToken, type Pkcs11Uri, parseUri } from "./uri.ts";
 
 /** Which token is meant. Every field that is given must match; text is compared exactly. */
 export interface TokenMatch {
@@ -84,15 +84,23 @@ export class Module {
     return Promise.all(slots.map(async (slot) => ({ slot, info: (await this.call("C_GetSlotInfo", { slot })).info })));
   }
 
-  /** Every token that is there, initialised or not. */
+  /** Every token that is there, initialised or not; but for those that the module cannot read (CKR_TOKEN_NOT_RECOGNIZED). */
   async tokens(): Promise<Token[]> {
-    const { slots } = await this.call("C_GetSlotList", { tokenPresent: true });
-    const found = await Promise.all(slots.map((slot) => this.#tokenIn(slot)));
-    return found.filter((token) => token !== undefined);
+    return (await this.#lookAround()).tokens;
   }
 
-  /** The token in a slot; undefined if the slot is empty or the token unreadable for the module. */
-  async #tokenIn(slot: Ulong): Promise<Token | undefined> {
+  /** The tokens, and for slots whose token the module cannot read what it said: that is not the same as no token. */
+  async #lookAround(): Promise<{ tokens: Token[]; unreadable: Unreadable[] }> {
+    const { slots } = await this.call("C_GetSlotList", { tokenPresent: true });
+    const found = await Promise.all(slots.map((slot) => this.#tokenIn(slot)));
+    return {
+      tokens: found.filter((one) => one instanceof Token),
+      unreadable: found.filter((one): one is Unreadable => one !== undefined && !(one instanceof Token)),
+    };
+  }
+
+  /** The token in a slot; undefined if the slot is empty. */
+  async #tokenIn(slot: Ulong): Promise<Token | Unreadable | undefined> {
     try {
       const { info } = await this.call("C_GetTokenInfo", { slot });
       const known = this.#tokens.get(slot);
@@ -104,21 +112,24 @@ export class Module {
       this.#tokens.set(slot, token);
       return token;
     } catch (error) {
-      if (failedWith(error, "CKR_TOKEN_NOT_PRESENT", "CKR_TOKEN_NOT_RECOGNIZED", "CKR_SLOT_ID_INVALID"))
-        return undefined;
+      if (failedWith(error, "CKR_TOKEN_NOT_PRESENT", "CKR_SLOT_ID_INVALID")) return undefined;
+      if (failedWith(error, "CKR_TOKEN_NOT_RECOGNIZED")) return { slot, error };
       throw error;
     }
   }
 
   /**
    * The one token that matches; never "the first".
+   * @param wanted a URI, as text or parsed, or what is known of the token
    * @throws TokenNotFoundError when none or several match, or nothing is said of the token, listing them
-   * @throws ArgumentError for a field that there is not
+   * @throws CryptokiError CKR_TOKEN_NOT_RECOGNIZED when none matches, and the module cannot read one that may be it
+   * @throws ArgumentError for a field that there is not, UriError for a text that is no URI
    */
-  async token(wanted: TokenMatch | Pkcs11Uri): Promise<Token> {
-    requireArguments("module.token", { wanted: [wanted, isPlain(wanted) && "path" in wanted ? URI : TOKEN_MATCH] });
-    const match = "path" in wanted ? wanted : asUri(wanted);
-    const tokens = await this.tokens();
+  async token(wanted: string | TokenMatch | Pkcs11Uri): Promise<Token> {
+    const given = typeof wanted === "string" && isUri(wanted) ? parseUri(wanted) : wanted;
+    requireArguments("module.token", { wanted: [given, isPlain(given) && "path" in given ? URI : WANTED] });
+    const match = "path" in (given as TokenMatch | Pkcs11Uri) ? (given as Pkcs11Uri) : asUri(given as TokenMatch);
+    const { tokens, unreadable } = await this.#lookAround();
     const info =
       "library-manufacturer" in match.path || "library-version" in match.path || "library-description" in match.path
         ? await this.info()
@@ -130,6 +141,11 @@ export class Module {
     const found = tokens.filter((token) => matchesToken(match, { slot: token.slot, token: token.info, info }));
     if (found.length === 1) return found[0]!;
     const wantedText = formatUri({ path: part, query: {} });
+    if (found.length === 0) {
+      const slot = match.path["slot-id"];
+      const doubt = unreadable.find((one) => slot === undefined || BigInt(slot) === BigInt(one.slot));
+      if (doubt !== undefined) throw unrecognised(doubt, `no other token is ${wantedText}`);
+    }
     const fault = found.length === 0 ? `no token is ${wantedText}` : `${found.length} tokens are ${wantedText}`;
     throw new TokenNotFoundError(fault, uris(found), uris(tokens));
   }
@@ -137,10 +153,12 @@ export class Module {
   /**
    * The only token that the module has. Tokens that were never initialised do not count: many modules always show one.
    * @throws TokenNotFoundError when there is none or more than one, listing them
+   * @throws CryptokiError CKR_TOKEN_NOT_RECOGNIZED when there is none but one that the module cannot read
    */
   async onlyToken(): Promise<Token> {
-    const tokens = await this.tokens();
+    const { tokens, unreadable } = await this.#lookAround();
     const found = tokens.filter((token) => token.has("CKF_TOKEN_INITIALIZED"));
+    if (found.length === 0 && unreadable.length > 0) throw unrecognised(unreadable[0]!, "there is no other token");
     if (found.length === 1) return found[0]!;
     const fault = found.length === 0 ? "the module has no initialised token" : `the module has ${found.length} tokens`;
     throw new TokenNotFoundError(fault, uris(found), uris(tokens));
@@ -159,6 +177,7 @@ export class Module {
   /**
    * Tells whether the token in a slot has a mechanism for a purpose.
    * @param flag a bit of CK_MECHANISM_INFO, such as CKF_SIGN
+   * @throws CryptokiError when the token cannot be asked; only CKR_MECHANISM_INVALID means no
    */
   async canDo(slot: Ulong, mechanism: Mechanism | number, flag: number): Promise<boolean> {
     const type = typeof mechanism === "number" ? mechanism : mechanism.type;
@@ -166,7 +185,7 @@ export class Module {
       const { info } = await this.call("C_GetMechanismInfo", { slot, type });
       return (Number(info.flags) & flag) !== 0;
     } catch (error) {
-      if (error instanceof CryptokiError) return false;
+      if (failedWith(error, "CKR_MECHANISM_INVALID")) return false;
       throw error;
     }
   }
@@ -187,6 +206,19 @@ export class Module {
   }
 }
 
+/** A slot whose token the module cannot read. */
+interface Unreadable {
+  readonly slot: Ulong;
+  readonly error: CryptokiError;
+}
+
+function unrecognised({ slot, error }: Unreadable, rest: string): CryptokiError {
+  return new CryptokiError("C_GetTokenInfo", "CKR_TOKEN_NOT_RECOGNIZED", `slot ${slot}; ${rest}`, {
+    cause: error,
+    hints: ["if this is the token that is meant, open it with the module that its maker gives; else take it out"],
+  });
+}
+
 const TOKEN_MATCH = members({
   label: optional(TEXT),
   serial: optional(TEXT),
@@ -194,6 +226,11 @@ const TOKEN_MATCH = members({
   model: optional(TEXT),
   slot: optional(whole(0)),
 });
+/** What a text that is no URI is told too. */
+const WANTED: Kind = (value) =>
+  typeof value === "string"
+    ? "is a string that is no URI (pkcs11:…), not an object with label, serial, manufacturer, model, slot"
+    : TOKEN_MATCH(value);
 const URI = members({ path: kind("an object of attributes", isPlain), query: optional(kind("an object", isPlain)) });
 
 function uris(tokens: readonly Token[]): string[] {

@@ -4,7 +4,7 @@
  */
 import { utf8 } from "../codec/bytes.ts";
 import { hasFlag, SESSION_FLAGS, TOKEN_FLAGS } from "../spec/flags.ts";
-import { CKU } from "../spec/objects.ts";
+import { CKS, CKU } from "../spec/objects.ts";
 import { FLAG, FUNCTION, members, oneOf, optional, requireArguments, TEXT } from "./arguments.ts";
 import { CryptokiError, failedWith, KeywrightError } from "./errors.ts";
 import type { Module } from "./module.ts";
@@ -41,8 +41,11 @@ export class Token {
   info: Structure<"tokenInfo">;
   #role: Role | undefined;
   #logins = 0;
-  #login: Promise<void> = Promise.resolve();
   #ours = false;
+  /** Whether the SO has the user's session for a while, see {@link asSo}. */
+  #lent = false;
+  /** The end of the login or logout that was asked for last: one at a time, in that order. */
+  #turn: Promise<unknown> = Promise.resolve();
 
   /** @internal Tokens come from a Module. */
   constructor(module: Module, slot: Ulong, info: Structure<"tokenInfo">) {
@@ -69,7 +72,9 @@ export class Token {
 
   /**
    * Opens a session, runs `use` and closes it, whatever happens. Logins are counted: the token is logged out when the
-   * last session that wanted the login ends, so two of these at once never log each other out.
+   * last session that wanted the login ends, so two of these at once never log each other out. The PIN is sent only when
+   * nobody is logged in: PKCS#11 has one login per application and token, and whoever comes second shares it unchecked.
+   * What is still under way when `use` ends is cut off: its session is closed.
    * @throws CryptokiError from C_OpenSession or C_Login
    */
   async withSession<T>(options: SessionOptions, use: (session: Session) => Awaitable<T>): Promise<T> {
@@ -90,29 +95,37 @@ export class Token {
     }
   }
 
-  async #enter(role: Role, session: Ulong, pin: PinSupply | undefined): Promise<void> {
-    if (this.#role !== undefined && this.#role !== role) {
-      throw new CryptokiError(
-        "C_Login",
-        "CKR_USER_ANOTHER_ALREADY_LOGGED_IN",
-        `${this.#role} is logged in to ${this.uri}`,
-      );
-    }
-    this.#logins += 1;
-    if (this.#role === undefined) {
-      this.#role = role;
-      this.#login = this.#sendLogin(role, session, pin);
-    }
-    try {
-      await this.#login;
-    } catch (error) {
-      this.#logins -= 1;
-      if (this.#logins === 0) this.#role = undefined;
-      throw error;
-    }
+  /** Runs a login or logout after those that were asked for before. */
+  #inTurn<T>(task: () => Promise<T>): Promise<T> {
+    const answer = this.#turn.then(task);
+    this.#turn = answer.catch(() => undefined);
+    return answer;
+  }
+
+  #enter(role: Role, session: Ulong, pin: PinSupply | undefined): Promise<void> {
+    return this.#inTurn(async () => {
+      if (this.#lent || (this.#role !== undefined && this.#role !== role)) {
+        throw new CryptokiError(
+          "C_Login",
+          "CKR_USER_ANOTHER_ALREADY_LOGGED_IN",
+          `${this.#lent ? "SO" : this.#role} is logged in to ${this.uri}`,
+        );
+      }
+      if (this.#role === undefined || !(await this.#isLoggedIn(session))) await this.#sendLogin(role, session, pin);
+      this.#logins += 1;
+    });
+  }
+
+  /** Whether the login is still there: it goes with the token, and with a module that crashed. */
+  async #isLoggedIn(session: Ulong): Promise<boolean> {
+    const { info } = await this.module.call("C_GetSessionInfo", { session });
+    return info.state !== CKS.CKS_RO_PUBLIC_SESSION[0] && info.state !== CKS.CKS_RW_PUBLIC_SESSION[0];
   }
 
   async #sendLogin(role: Role, session: Ulong, pin: PinSupply | undefined): Promise<void> {
+    const wasOurs = this.#role === role && this.#ours;
+    this.#role = undefined;
+    this.#ours = false;
     try {
       await this.#withPin(pin, (bytes) =>
         this.module.call("C_Login", { session, userType: CKU[`CKU_${role}`][0], pin: bytes }),
@@ -121,18 +134,22 @@ export class Token {
     } catch (error) {
       // Another part of this process logged in through the same library; it logs out too.
       if (!failedWith(error, "CKR_USER_ALREADY_LOGGED_IN")) throw error;
-      this.#ours = false;
+      this.#ours = wasOurs;
     }
+    this.#role = role;
   }
 
   /**
    * Logs the user out and in again, for tokens that hold on to keys until then. Does nothing where another part of this
    * process has logged in. @throws CryptokiError from C_Login; nobody is logged in then
    */
-  async loginAgain(session: Session, pin: PinSupply): Promise<void> {
-    if (this.#role !== "USER" || !this.#ours) return;
-    await this.module.call("C_Logout", { session: session.handle });
-    await this.#sendLogin("USER", session.handle, pin);
+  loginAgain(session: Session, pin: PinSupply): Promise<void> {
+    return this.#inTurn(async () => {
+      if (this.#role !== "USER" || !this.#ours) return;
+      await this.module.call("C_Logout", { session: session.handle });
+      this.#ours = false;
+      await this.#sendLogin("USER", session.handle, pin);
+    });
   }
 
   /**
@@ -141,34 +158,42 @@ export class Token {
    * @throws CryptokiError from C_Login; after one as the user nobody is logged in
    */
   async asSo<T>(session: Session, pins: { so: PinSupply; user: PinSupply }, use: () => Promise<T>): Promise<T> {
-    if (this.#role !== "USER" || this.#logins !== 1) {
-      throw new CryptokiError("C_Login", "CKR_USER_ANOTHER_ALREADY_LOGGED_IN", `other sessions use ${this.uri}`);
-    }
     const { handle } = session;
-    await this.module.call("C_Logout", { session: handle });
+    await this.#inTurn(async () => {
+      if (this.#lent || this.#role !== "USER" || this.#logins !== 1) {
+        throw new CryptokiError("C_Login", "CKR_USER_ANOTHER_ALREADY_LOGGED_IN", `other sessions use ${this.uri}`);
+      }
+      await this.module.call("C_Logout", { session: handle });
+      this.#lent = true;
+    });
     try {
-      await this.#sendLogin("SO", handle, pins.so);
+      await this.#inTurn(() => this.#sendLogin("SO", handle, pins.so));
       try {
         return await use();
       } finally {
-        await this.module.call("C_Logout", { session: handle });
+        await this.#inTurn(async () => this.module.call("C_Logout", { session: handle }));
       }
     } finally {
-      await this.#sendLogin("USER", handle, pins.user);
+      await this.#inTurn(async () => {
+        this.#lent = false;
+        await this.#sendLogin("USER", handle, pins.user);
+      });
     }
   }
 
-  async #leave(session: Ulong): Promise<void> {
-    this.#logins -= 1;
-    if (this.#logins > 0) return;
-    this.#role = undefined;
-    if (!this.#ours) return;
-    try {
-      await this.module.call("C_Logout", { session });
-    } catch (error) {
-      // The token went away or the session died: nobody is logged in, which is what was wanted.
-      if (!(error instanceof CryptokiError)) throw error;
-    }
+  #leave(session: Ulong): Promise<void> {
+    return this.#inTurn(async () => {
+      this.#logins -= 1;
+      if (this.#logins > 0) return;
+      this.#role = undefined;
+      if (!this.#ours) return;
+      try {
+        await this.module.call("C_Logout", { session });
+      } catch (error) {
+        // The token went away or the session died: nobody is logged in, which is what was wanted.
+        if (!(error instanceof CryptokiError)) throw error;
+      }
+    });
   }
 
   #withPin<T>(pin: PinSupply | undefined, use: (bytes: Uint8Array | null) => Awaitable<T>): Promise<T> {

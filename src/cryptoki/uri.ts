@@ -9,12 +9,13 @@ import { KeywrightError } from "./errors.ts";
 import type { Structure, Ulong } from "./port.ts";
 
 /**
- * A URI, decoded. `id` is bytes, every other value text. Unknown attributes are kept; one that repeats in the query, as
+ * A URI, decoded. `id` is bytes, and `object` where it is not UTF-8; every other value is text. Unknown attributes are kept; one that repeats in the query, as
  * 2.3 allows for unknown ones, is the list of its values.
  */
 export interface Pkcs11Uri {
-  readonly path: { readonly [N in Exclude<UriPathName, "id">]?: string | undefined } & {
+  readonly path: { readonly [N in Exclude<UriPathName, "id" | "object">]?: string | undefined } & {
     readonly id?: Uint8Array | undefined;
+    readonly object?: string | Uint8Array | undefined;
   } & Readonly<Record<string, string | Uint8Array | undefined>>;
   readonly query: { readonly [N in (typeof URI_QUERY)[number]]?: string | undefined } & Readonly<
     Record<string, string | readonly string[] | undefined>
@@ -47,7 +48,8 @@ export function parseUri(text: string): Pkcs11Uri {
   const values = new Map<string, string | Uint8Array>();
   for (const [name, bytes] of attributes(text, pathText, ";")) {
     if (values.has(name)) throw refuse(text, `has ${name} twice`);
-    values.set(name, name === "id" ? bytes : decodeText(text, name, bytes));
+    if (name === "id") values.set(name, bytes);
+    else values.set(name, name === "object" ? textOrBytes(bytes) : decodeText(text, name, bytes));
   }
   const path = Object.fromEntries(values);
   checkPath(text, path);
@@ -100,10 +102,17 @@ function decodeValue(text: string, name: string, value: string): Uint8Array {
 }
 
 function decodeText(text: string, name: string, bytes: Uint8Array): string {
+  const decoded = textOrBytes(bytes);
+  if (typeof decoded === "string") return decoded;
+  throw refuse(text, `has a value of ${name} that is not UTF-8`);
+}
+
+/** The text that these bytes are; the bytes where they are not UTF-8. */
+function textOrBytes(bytes: Uint8Array): string | Uint8Array {
   try {
     return new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes);
   } catch {
-    throw refuse(text, `has a value of ${name} that is not UTF-8`);
+    return bytes;
   }
 }
 
@@ -168,7 +177,8 @@ export function tokenUri(info: TokenNames): Pkcs11Uri {
 
 /** The object part of a URI. */
 export interface ObjectIdentity {
-  readonly label?: string | undefined;
+  /** CKA_LABEL: as text, or as the token has it. */
+  readonly label?: string | Uint8Array | undefined;
   readonly id?: Uint8Array | undefined;
   readonly type?: UriType | undefined;
 }
@@ -179,7 +189,9 @@ export function objectUri(info: TokenNames, object: ObjectIdentity): Pkcs11Uri {
   return {
     path: {
       ...tokenUri(info).path,
-      ...(label === undefined || label === "" ? {} : { object: label }),
+      ...(label === undefined || label.length === 0
+        ? {}
+        : { object: typeof label === "string" ? label : textOrBytes(label) }),
       ...(type === undefined ? {} : { type }),
       ...(id === undefined || id.length === 0 ? {} : { id }),
     },

@@ -46,18 +46,41 @@ async function closeFully(it: InUse): Promise<void> {
 /** The signals by which a person or the system ends a program, and the exit codes that shells give them. */
 const SIGNALS = { SIGHUP: 129, SIGINT: 130, SIGTERM: 143 } as const;
 
+/** What SIGINT does here; undefined where it is left to the system. */
+let onInterrupt: (() => void) | undefined;
+
+/** Who runs C on the event loop. */
+const onLoop = new Set<object>();
+
 /**
  * From now on SIGINT, SIGTERM and SIGHUP end the process by {@link exit}, a second one at once. They are noticed by the
- * event loop: a module that may block has to be called elsewhere (placement `thread` or `process`).
+ * event loop: a module that may block has to be called elsewhere (placement `thread` or `process`), but for Ctrl-C, see
+ * {@link leaveInterrupt}.
  */
 export function exitOnSignals(): void {
   let isEnding = false;
   for (const [signal, code] of Object.entries(SIGNALS)) {
-    process.on(signal, () => {
+    const end = () => {
       void (isEnding ? exitNow(code) : exit(code));
       isEnding = true;
-    });
+    };
+    if (signal === "SIGINT") onInterrupt = end;
+    if (signal !== "SIGINT" || onLoop.size === 0) process.on(signal, end);
   }
+}
+
+/**
+ * Leaves Ctrl-C to the system, which ends the process at once, for as long as C may run on the event loop: a handler would
+ * not run before the call returns. Nothing is lost by that: locks end with the process, files are replaced whole, and a
+ * login is noted before it is sent. Answers a function that takes it back.
+ */
+export function leaveInterrupt(): () => void {
+  const it = {};
+  onLoop.add(it);
+  if (onInterrupt !== undefined) process.off("SIGINT", onInterrupt);
+  return () => {
+    if (onLoop.delete(it) && onLoop.size === 0 && onInterrupt !== undefined) process.on("SIGINT", onInterrupt);
+  };
 }
 
 async function exitNow(code: number): Promise<never> {

@@ -3,13 +3,31 @@
  * @module
  */
 import type { Provider } from "../cryptoki/port.ts";
-import { conflict, type NativeModuleOptions, nativeModule } from "../native/module/index.ts";
+import { leaveInterrupt } from "../host/exit.ts";
+import { conflict, type NativeModuleOptions, type NativeProvider, nativeModule } from "../native/module/index.ts";
 import type { ModuleContext, ModuleReference } from "./index.ts";
 import { processModule } from "./process.ts";
 import { threadModule } from "./thread.ts";
 
 /** A provider that tells whether a call is inside C. */
 export type Closable = Provider & { isBusy(): boolean };
+
+/** A module on the event loop, from before it is loaded until it is closed. */
+function interruptible(provider: NativeProvider): Closable {
+  let takeBack: () => void = () => undefined;
+  return {
+    ...provider,
+    open() {
+      takeBack();
+      takeBack = leaveInterrupt();
+      return provider.open();
+    },
+    async close() {
+      await provider.close();
+      takeBack();
+    },
+  };
+}
 
 /** @throws ModuleError if there is no such library or it is for another machine */
 export function place(reference: ModuleReference, context: ModuleContext): Closable {
@@ -21,7 +39,7 @@ export function place(reference: ModuleReference, context: ModuleContext): Closa
   };
   const placement = timeoutMs === undefined ? (reference.placement ?? context.placement ?? "thread") : "process";
   if (placement !== "process" && conflict(options) === undefined) {
-    return placement === "direct" ? nativeModule(options) : threadModule(options);
+    return placement === "direct" ? interruptible(nativeModule(options)) : threadModule(options);
   }
   // A child can always be ended, so it never keeps this process from ending.
   return { ...processModule({ ...options, ...(timeoutMs === undefined ? {} : { timeoutMs }) }), isBusy: () => false };

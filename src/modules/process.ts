@@ -30,6 +30,9 @@ const END_MS = 500;
 /** Calls run in libuv's pool of the child, which has nothing else to do there: so many at the same time. */
 const POOL = { UV_THREADPOOL_SIZE: "16" };
 
+/** What to do about a module that is gone. */
+const HINTS = ["its sessions are lost: open a session again, which starts the module anew"];
+
 /** A child process with the library in it. */
 class Child {
   readonly loaded: Promise<void>;
@@ -40,7 +43,7 @@ class Child {
   readonly #ended: Promise<void>;
   #applications = 0;
 
-  constructor({ path, environment, reserved }: NativeModuleOptions) {
+  constructor({ path, environment, reserved }: NativeModuleOptions, timeoutMs: number) {
     this.#process = startProcess("module-process", { ...POOL, ...environment });
     this.#ended = new Promise((resolve) => {
       this.#process.once("exit", (code, signal) => {
@@ -60,6 +63,15 @@ class Child {
       });
       void this.#ended.then(() => reject(new ModuleError(path, this.gone ?? "")));
     });
+    // Loading runs code of the library as well.
+    const timer = setTimeout(
+      () => this.kill(`the module was not loaded within ${timeoutMs} ms and was ended`),
+      timeoutMs,
+    );
+    this.loaded.then(
+      () => clearTimeout(timer),
+      () => clearTimeout(timer),
+    );
     this.#process.send({ path, ...(reserved === undefined ? {} : { reserved }) });
   }
 
@@ -102,7 +114,7 @@ class Child {
   #end(reason: string): void {
     this.gone ??= reason;
     const detail = this.gone;
-    this.#calls.failAll((fn) => new CryptokiError(fn, "CKR_DEVICE_ERROR", detail));
+    this.#calls.failAll((fn) => new CryptokiError(fn, "CKR_DEVICE_REMOVED", detail, { hints: HINTS }));
   }
 
   /** This process stays alive for a child with calls under way, and only then. */
@@ -126,13 +138,19 @@ function waitsForOthers(fn: FunctionName, args: unknown): boolean {
   return pin === null || oldPin === null;
 }
 
-/** An application in a child. Once its child is gone so are its sessions, until it is finalised and initialised anew. */
+/**
+ * An application in a child. Once its child is gone so are its sessions; the next call that needs none starts another
+ * child, initialised as before.
+ */
 class RemoteApplication implements Cryptoki {
   readonly #start: () => Promise<Child>;
   readonly #timeoutMs: number;
   #child: Child;
   #number: number;
-  #isInitialised = false;
+  /** What it was initialised with; undefined while it is not. */
+  #initialised: Args<"C_Initialize"> | undefined;
+  #fresh: Promise<void> | undefined;
+  readonly #sessions = new SessionNames();
 
   constructor(child: Child, start: () => Promise<Child>, timeoutMs: number) {
     this.#child = child;
@@ -142,31 +160,89 @@ class RemoteApplication implements Cryptoki {
   }
 
   async call<F extends FunctionName>(fn: F, args: Args<F>): Promise<Reply<F>> {
+    const { session } = args as { session?: Ulong };
     const { gone } = this.#child;
     if (gone !== undefined) {
-      if (fn === "C_Finalize") return {} as Reply<F>;
-      if (fn !== "C_Initialize") throw lost(fn, args, gone);
-      this.#child = await this.#start();
-      this.#number = this.#child.application();
+      this.#sessions.loseAll(gone);
+      if (session === undefined) {
+        if (fn === "C_Finalize") {
+          this.#initialised = undefined;
+          return {} as Reply<F>;
+        }
+        this.#fresh ??= this.#startAnew(fn).finally(() => {
+          this.#fresh = undefined;
+        });
+      }
     }
-    const reply = (await this.#child.call(this.#number, fn, args, this.#timeoutMs)) as Reply<F>;
-    if (fn === "C_Initialize" || fn === "C_Finalize") this.#isInitialised = fn === "C_Initialize";
+    if (session === undefined) {
+      await this.#fresh;
+      return this.#opened(fn, await this.#send(fn, args));
+    }
+    const real = this.#sessions.real(fn, session);
+    const reply = await this.#send(fn, real === session ? args : { ...args, session: real });
+    if (fn === "C_CloseSession") this.#sessions.closed(session);
     return reply;
+  }
+
+  #opened<F extends FunctionName>(fn: F, reply: Reply<F>): Reply<F> {
+    if (fn !== "C_OpenSession") return reply;
+    const { session } = reply as Reply<"C_OpenSession">;
+    return { ...reply, session: this.#sessions.opened(session) };
+  }
+
+  async #send<F extends FunctionName>(fn: F, args: Args<F>): Promise<Reply<F>> {
+    const reply = (await this.#child.call(this.#number, fn, args, this.#timeoutMs)) as Reply<F>;
+    if (fn === "C_Initialize") this.#initialised = args as Args<"C_Initialize">;
+    if (fn === "C_Finalize") this.#initialised = undefined;
+    return reply;
+  }
+
+  /** Another child in place of one that is gone, initialised unless the call is about to do so. */
+  async #startAnew(fn: FunctionName): Promise<void> {
+    this.#child = await this.#start();
+    this.#number = this.#child.application();
+    if (this.#initialised !== undefined && fn !== "C_Initialize") await this.#send("C_Initialize", this.#initialised);
   }
 
   /** Finalises, if there is something to finalise and it does not take too long. */
   async close(): Promise<void> {
-    if (!this.#isInitialised || this.#child.gone !== undefined) return;
+    if (this.#initialised === undefined || this.#child.gone !== undefined) return;
     const finalised = this.call("C_Finalize", {}).catch(() => {}); // a module that fails here is ended anyway
     await Promise.race([finalised, delay(FINALISE_MS, undefined, { ref: false })]);
   }
 }
 
-function lost(fn: FunctionName, args: unknown, gone: string): CryptokiError {
-  const { session } = args as { session?: Ulong };
-  const hints = ["open the module again"];
-  if (session === undefined) return new CryptokiError(fn, "CKR_DEVICE_REMOVED", gone, { hints });
-  return new CryptokiError(fn, "CKR_SESSION_HANDLE_INVALID", `session ${session}: ${gone}`, { hints });
+/** The sessions of one application over several children: the handles of one that is gone may be given anew by the next. */
+class SessionNames {
+  /** By the handle that the caller has: the handle in the child. */
+  readonly #open = new Map<Ulong, Ulong>();
+  /** By the handle that the caller has: why it is lost. */
+  readonly #lost = new Map<Ulong, string>();
+  #next = 2 ** 52;
+
+  opened(real: Ulong): Ulong {
+    const name = this.#lost.has(real) || this.#open.has(real) ? this.#next++ : real;
+    this.#open.set(name, real);
+    return name;
+  }
+
+  closed(name: Ulong): void {
+    this.#open.delete(name);
+  }
+
+  loseAll(reason: string): void {
+    for (const name of this.#open.keys()) this.#lost.set(name, reason);
+    this.#open.clear();
+  }
+
+  /** @throws CryptokiError for a session that is lost */
+  real(fn: FunctionName, name: Ulong): Ulong {
+    const reason = this.#lost.get(name);
+    if (reason !== undefined) {
+      throw new CryptokiError(fn, "CKR_SESSION_HANDLE_INVALID", `session ${name}: ${reason}`, { hints: HINTS });
+    }
+    return this.#open.get(name) ?? name;
+  }
 }
 
 /** A library in a child process of its own. `open` throws a ModuleError if it cannot be loaded there. */
@@ -177,7 +253,7 @@ export function processModule(options: ProcessModuleOptions): Provider {
   let current: Promise<Child> | undefined;
 
   async function launch(): Promise<Child> {
-    const child = new Child(options);
+    const child = new Child(options, timeoutMs);
     children.add(child);
     await child.loaded;
     return child;

@@ -6,6 +6,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import {
   aesGcm,
   ecdsa,
+  ecParams,
   formatUri,
   KeywrightError,
   type Module,
@@ -75,6 +76,8 @@ describe("functions", () => {
     [() => (rsaPss as Untyped)("SHA-256", { saltlength: 3 }), 'rsaPss: options has "saltlength", which is none of'],
     [() => (aesGcm as Untyped)("iv"), "aesGcm: iv is a string, not bytes (Uint8Array)"],
     [() => (mechanism as Untyped)("CKM_NOPE"), "CKM_NOPE is not a known mechanism"],
+    [() => ecParams("P-265"), 'ecParams: "P-265" is not a known curve'],
+    [() => (ecParams as Untyped)(256), "ecParams: curve is a number, not a text"],
     [
       () => (makeCertificate as Untyped)({ subject: "CN=x" }),
       'makeCertificate: contents has "subject" that is a string',
@@ -85,10 +88,31 @@ describe("functions", () => {
   });
 });
 
+describe("options of another kind of module are refused, not passed over", () => {
+  test.each([
+    { placement: "process" },
+    { timeoutMs: 5 },
+    { reserved: "x" },
+    { environment: { A: "b" } },
+    { label: "x" },
+  ] as const)("softtoken %j", async (option) => {
+    const [name] = Object.keys(option);
+    const { message } = await refusal(() => openModule("softtoken", { ...options, ...option }));
+    expect(message).toBe(
+      `openModule: options has "${name}", which is for libraries, and softtoken is the built-in token`,
+    );
+  });
+  test.each([{ scryptCost: 10 }, { soRecovery: true }])("a library %j", async (option) => {
+    const { message } = await refusal(() => openModule("libc.so.6", { state: folder, ...option }));
+    expect(message).toContain("which is for the built-in token (softtoken), and libc.so.6 is a library");
+  });
+});
+
 describe("a module and its token", () => {
   test.each<[call: (module: Module, token: Token) => unknown, message: string]>([
     [(m) => (m.token as Untyped).call(m), "module.token: wanted is missing, not an object with label, serial"],
-    [(m) => (m.token as Untyped).call(m, "doors"), "module.token: wanted is a string"],
+    [(m) => m.token("doors"), "module.token: wanted is a string that is no URI (pkcs11:…), not an object with label,"],
+    [(m) => m.token("pkcs11:token=a;token=b"), "has token twice"],
     [(m) => (m.token as Untyped).call(m, { lable: "doors" }), 'module.token: wanted has "lable", which is none of'],
     [
       (m) => (m.token as Untyped).call(m, { slot: "1" }),
@@ -137,7 +161,7 @@ describe("a session", () => {
     [(s) => s.create({ CKA_TOKEN: 1 } as never), "CKA_TOKEN is a number, not true or false"],
     [(s) => s.create({ CKA_VALUE_LEN: "16" } as never), "CKA_VALUE_LEN is a string, not a whole number"],
     [(s) => s.create({ CKA_VALUE_LEN: -16 }), "CKA_VALUE_LEN is -16, not a whole number from 0"],
-    [(s) => s.create({ CKA_LABEL: data } as never), "CKA_LABEL is a Uint8Array, not a text"],
+    [(s) => s.create({ CKA_LABEL: 5 } as never), "CKA_LABEL is a number, not a text or bytes (Uint8Array)"],
     [(s) => s.create([] as never), "session.create: attributes is an array, not attributes like"],
     [(s, key) => s.sign(key, "CKM_ECDSA" as never, data), "session.sign: mechanism is a string, not a mechanism like"],
     [(s, key) => s.sign(key, ecdsa(), "text" as never), "session.sign: data is a string, not bytes (Uint8Array)"],
@@ -146,6 +170,7 @@ describe("a session", () => {
     [(s, key) => s.encrypt(key, ecdsa(), "x" as never), "session.encrypt: data is a string, not bytes"],
     [(s, key) => s.unwrap(key, ecdsa(), data, undefined as never), "session.unwrap: attributes is missing"],
     [(s) => s.digest(mechanism("CKM_SHA256"), 1 as never), "session.digest: data is a number"],
+    [(s) => s.digest(mechanism("CKM_SHA256"), ["x"] as never), "a piece of the data is a string, not bytes"],
     [(_, key) => key.get("CKA_NOPE" as never), "CKA_NOPE is not a known attribute"],
     [(_, key) => key.set("x" as never), "attributes are an object like"],
   ])("%s", async (call, message) => {

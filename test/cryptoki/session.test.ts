@@ -1,57 +1,28 @@
 /** The comfortable API, on the built-in token and on SoftHSM2. */
 import { createHash } from "node:crypto";
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { ecParams } from "../../src/cryptoki/curves.ts";
 import { CryptokiError } from "../../src/cryptoki/errors.ts";
 import { ecdsa, mechanism, rsaOaep, rsaPkcs1, rsaPss } from "../../src/cryptoki/mechanisms.ts";
 import { Module, TokenNotFoundError } from "../../src/cryptoki/module.ts";
 import { Pin, PinMissingError } from "../../src/cryptoki/pin.ts";
-import type { Args, Cryptoki, FunctionName, Provider } from "../../src/cryptoki/port.ts";
+import type { Args, Cryptoki, FunctionName } from "../../src/cryptoki/port.ts";
 import { ObjectNotFoundError, type TokenObject } from "../../src/cryptoki/session/objects.ts";
 import type { Session } from "../../src/cryptoki/session/session.ts";
 import type { Token } from "../../src/cryptoki/token.ts";
-import { openProvider } from "../../src/modules/index.ts";
-import { peer } from "../support/peers.ts";
-import { softHsm } from "../support/softhsm.ts";
+import { formatUri, parseUri } from "../../src/cryptoki/uri.ts";
+import { subjects } from "./subjects.ts";
 
-const P256 = Uint8Array.of(6, 8, 0x2a, 0x86, 0x48, 0xce, 0x3d, 3, 1, 7);
+const P256 = ecParams("P-256");
 const pin = () => Pin.from("1234-user");
 const data = new TextEncoder().encode("what is signed");
-
-interface Subject {
-  name: string;
-  open(): { provider: Provider; remove(): void };
-}
-
-const subjects: Subject[] = [
-  {
-    name: "the built-in token",
-    open() {
-      const folder = mkdtempSync(join(tmpdir(), "keywright-api-"));
-      const provider = openProvider({ module: "softtoken", store: join(folder, "t.db"), scryptCost: 10 });
-      return { provider, remove: () => rmSync(folder, { recursive: true }) };
-    },
-  },
-  ...(peer("softhsm2")
-    ? [
-        {
-          name: "SoftHSM2",
-          open() {
-            const { path, environment, remove } = softHsm();
-            return { provider: openProvider({ module: path, environment, placement: "direct" }), remove };
-          },
-        },
-      ]
-    : []),
-];
 
 describe.each(subjects)("the API on $name", ({ open }) => {
   const calls: { fn: FunctionName; args: Args<FunctionName> }[] = [];
   let module: Module;
   let token: Token;
   let remove: () => void;
+  let onCall: (fn: FunctionName) => Promise<void> | undefined = () => undefined;
 
   beforeAll(async () => {
     const opened = open();
@@ -59,7 +30,8 @@ describe.each(subjects)("the API on $name", ({ open }) => {
     const watch = (inner: Cryptoki): Cryptoki => ({
       call: (fn, args) => {
         calls.push({ fn, args });
-        return inner.call(fn, args);
+        const before = onCall(fn);
+        return before === undefined ? inner.call(fn, args) : before.then(() => inner.call(fn, args));
       },
     });
     module = await Module.open({
@@ -88,6 +60,8 @@ describe.each(subjects)("the API on $name", ({ open }) => {
 
   test("a token is found by label, serial and URI; a miss and an ambiguity list the candidates", async () => {
     expect(await module.token({ serial: token.info.serialNumber })).toBe(token);
+    expect(await module.token(token.uri)).toBe(token);
+    expect(await module.token(parseUri(token.uri))).toBe(token);
     expect(await module.onlyToken()).toBe(token);
     const missed = await module.token({ label: "nope" }).catch((error: unknown) => error);
     expect(missed).toBeInstanceOf(TokenNotFoundError);
@@ -112,6 +86,122 @@ describe.each(subjects)("the API on $name", ({ open }) => {
     expect((await long).length).toBe(64);
     expect(calls.filter(({ fn }) => fn === "C_Login")).toHaveLength(1);
     expect(calls.filter(({ fn }) => fn === "C_Logout")).toHaveLength(1);
+  });
+
+  test("who comes while the last one is logging out waits for it, and is logged in", async () => {
+    await user(async (session) => {
+      await session.create({ CKA_CLASS: "CKO_DATA", CKA_TOKEN: true, CKA_PRIVATE: true, CKA_LABEL: "private" });
+    });
+    const seen: number[] = [];
+    let next: Promise<unknown> | undefined;
+    // B comes while A's logout is on its way, as over a thread, a process or a socket.
+    onCall = (fn) => {
+      if (fn !== "C_Logout" || next !== undefined) return undefined;
+      next = user(async (session) => {
+        await new Promise((resolve) => setTimeout(resolve, 60));
+        let found = 0;
+        for await (const _ of session.find({ CKA_LABEL: "private" })) found += 1;
+        seen.push(found);
+      }, false);
+      return new Promise((resolve) => setTimeout(resolve, 30));
+    };
+    await user((session) => session.random(1));
+    await next;
+    onCall = () => undefined;
+    expect(seen).toEqual([1]);
+    await user(async (session) => (await session.findOne({ CKA_LABEL: "private" })).destroy());
+  });
+
+  test("who comes when the login is lost, as after a crash of the module, logs in again", async () => {
+    await user(async (session) => {
+      await session.call("C_Logout", { session: session.handle });
+      calls.length = 0;
+      await user(async (second) => {
+        const { info } = await second.call("C_GetSessionInfo", { session: second.handle });
+        expect(info.state).toBe(3);
+      });
+      expect(calls.filter(({ fn }) => fn === "C_Login")).toHaveLength(1);
+    });
+    expect(calls.filter(({ fn }) => fn === "C_Logout")).toHaveLength(1);
+  });
+
+  test("each brings their own PIN: a wrong one at the same time fails nobody else", async () => {
+    const wrong = token.withSession({ user: "USER", pin: Pin.from("wrong") }, () => "in");
+    const right = token.withSession({ user: "USER", pin: pin() }, () => "in");
+    const ends = await Promise.allSettled([wrong, right]);
+    expect(ends).toMatchObject([{ status: "rejected" }, { status: "fulfilled", value: "in" }]);
+    expect(String((ends[0] as PromiseRejectedResult).reason)).toContain("CKR_PIN_INCORRECT");
+  });
+
+  test("an operation that breaks off leaves nothing active behind", async () => {
+    await user(async (session) => {
+      const { publicKey, privateKey } = await pair(session);
+      async function* broken() {
+        yield data;
+        throw new Error("the stream broke");
+      }
+      const sha = mechanism("CKM_SHA256");
+      const rsa = await session.generateKeyPair(
+        mechanism("CKM_RSA_PKCS_KEY_PAIR_GEN"),
+        { CKA_TOKEN: false, CKA_MODULUS_BITS: 2048, CKA_PUBLIC_EXPONENT: Uint8Array.of(1, 0, 1), CKA_VERIFY: true },
+        { CKA_TOKEN: false, CKA_SIGN: true },
+      );
+      for (let i = 0; i < 12; i += 1) {
+        await expect(session.digest(sha, broken())).rejects.toThrow("the stream broke");
+        await expect(session.sign(rsa.privateKey, rsaPkcs1("SHA-256"), broken())).rejects.toThrow("the stream broke");
+      }
+      const check = session.verify(rsa.publicKey, rsaPkcs1("SHA-256"), broken(), new Uint8Array(256));
+      await expect(check).rejects.toThrow("the stream broke");
+      expect(Buffer.from(await session.digest(sha, data))).toEqual(digest);
+      const signatures = await Promise.all(Array.from({ length: 20 }, () => session.sign(privateKey, ecdsa(), digest)));
+      expect(await session.verify(publicKey, ecdsa(), digest, signatures[19]!)).toBe(true);
+    });
+  });
+
+  test("a key that wants a PIN and gets none fails, and the next key signs", async () => {
+    await user(() =>
+      token.withSession({ user: "USER" }, async (session) => {
+        const wanting = await session.generateKeyPair(
+          mechanism("CKM_EC_KEY_PAIR_GEN"),
+          { CKA_TOKEN: false, CKA_EC_PARAMS: P256 },
+          { CKA_TOKEN: false, CKA_PRIVATE: true, CKA_SIGN: true, CKA_ALWAYS_AUTHENTICATE: true },
+        );
+        const { privateKey } = await pair(session);
+        await expect(session.sign(wanting.privateKey, ecdsa(), digest)).rejects.toThrow(PinMissingError);
+        for (let i = 0; i < 3; i += 1) expect(await session.sign(privateKey, ecdsa(), digest)).toHaveLength(64);
+      }),
+    );
+  });
+
+  test("what is still under way when withSession ends is cut off, and every session is closed", async () => {
+    calls.length = 0;
+    let left: AsyncIterator<TokenObject> | undefined;
+    let letGo: () => void = () => undefined;
+    const slow = async function* () {
+      yield data;
+      await new Promise<void>((resolve) => {
+        letGo = resolve;
+      });
+    };
+    let digesting: Promise<unknown> | undefined;
+    let kept: Session | undefined;
+    await user(async (session) => {
+      kept = session;
+      const match = { CKA_CLASS: "CKO_DATA", CKA_TOKEN: false, CKA_LABEL: "left" } as const;
+      await session.create({ ...match, CKA_VALUE: data });
+      left = session.find({ CKA_LABEL: "left" })[Symbol.asyncIterator]();
+      await left.next();
+      digesting = session.digest(mechanism("CKM_SHA256"), slow()).catch((error: unknown) => error);
+      await session.random(1);
+    });
+    const count = (fn: FunctionName) => calls.filter((call) => call.fn === fn).length;
+    expect(count("C_CloseSession")).toBe(count("C_OpenSession"));
+    letGo();
+    expect(String(await digesting)).toContain("CKR_SESSION_CLOSED, the session was closed: withSession has ended");
+    await expect(left!.next()).rejects.toThrow("withSession has ended");
+    await expect(kept!.random(1)).rejects.toThrow("withSession has ended");
+    await expect(kept!.digest(mechanism("CKM_SHA256"), data)).rejects.toThrow("withSession has ended");
+    expect(count("C_CloseSession")).toBe(count("C_OpenSession"));
   });
 
   test("the user and the SO at once is an error, not a surprise", async () => {
@@ -197,6 +287,24 @@ describe.each(subjects)("the API on $name", ({ open }) => {
     });
   });
 
+  test("an object is found by its URI whatever the bytes of its label are", async () => {
+    await user(async (session) => {
+      const label = Uint8Array.of(0x61, 0xff, 0xfe);
+      const made = await session.create({
+        CKA_CLASS: "CKO_DATA",
+        CKA_TOKEN: false,
+        CKA_LABEL: label,
+        CKA_VALUE: data,
+      });
+      const uri = await made.uri();
+      expect(uri).toContain("object=%61%FF%FE;");
+      const { object } = parseUri(uri).path;
+      expect(object).toEqual(label);
+      expect(formatUri(parseUri(uri))).toBe(uri);
+      expect((await session.findOne({ CKA_LABEL: object })).handle).toBe(made.handle);
+    });
+  });
+
   test("attributes come typed; what is secret or not there is absent", async () => {
     await user(async (session) => {
       const { privateKey } = await pair(session, "typed");
@@ -249,6 +357,7 @@ describe.each(subjects)("the API on $name", ({ open }) => {
       expect(await session.random(16)).toHaveLength(16);
       expect(await module.canDo(token.slot, ecdsa(), 0x800)).toBe(true);
       expect(await module.canDo(token.slot, 0x8fff_ffff, 0x800)).toBe(false);
+      await expect(module.canDo(0x7fff_ffff, ecdsa(), 0x800)).rejects.toThrow("CKR_SLOT_ID_INVALID");
     });
   });
 

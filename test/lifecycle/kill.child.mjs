@@ -22,7 +22,7 @@ await apply(
     open: ({ module, environment, store }) =>
       openModule(module, {
         state,
-        scryptCost: 10,
+        ...(module === "softtoken" ? { scryptCost: 10 } : {}),
         ...(environment === undefined ? {} : { environment }),
         ...(store === undefined ? {} : { store: join(folder, store) }),
       }),

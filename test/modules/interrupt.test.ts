@@ -1,17 +1,19 @@
 /** Ctrl-C while a call is blocked inside C. Needs dist. */
 import { type ChildProcess, spawn } from "node:child_process";
+import { constants } from "node:os";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { hasCompiler, type Odd, odd } from "../support/odd.ts";
 
 const dist = new URL("../../dist/", import.meta.url);
 
 /** A program that opens the odd module, says when it is about to block, and blocks. */
-function program(path: string, placement: string, block: string): string {
+function program(path: string, placement: string, block: string, hangs = ""): string {
   return `
     import { openProvider } from "${new URL("modules/index.js", dist)}";
     import { exitOnSignals } from "${new URL("host/exit.js", dist)}";
     exitOnSignals();
-    const provider = openProvider({ module: ${JSON.stringify(path)}, placement: "${placement}", environment: { ODD_STUBBORN: "1" } });
+    const provider = openProvider({ module: ${JSON.stringify(path)}, placement: "${placement}", environment: { ODD_STUBBORN: "1", ODD_HANGS: "${hangs}" } });
+    if (${JSON.stringify(hangs)} === "load" || ${JSON.stringify(hangs)} === "initialize") process.stdout.write("blocking");
     const p11 = await provider.open();
     await p11.call("C_Initialize", { args: {} });
     const { session } = await p11.call("C_OpenSession", { slot: 7, flags: 4 });
@@ -22,6 +24,7 @@ function program(path: string, placement: string, block: string): string {
 
 const WAIT = `p11.call("C_WaitForSlotEvent", { flags: 0 })`;
 const FOREVER = "new Promise(() => setInterval(() => {}, 1000))";
+const CLOSE = "provider.close()";
 const HANG = `p11.call("C_GenerateRandom", { session, length: 1 })`;
 
 /** A text on a program's standard output, or on its standard error, where its child process writes. */
@@ -32,8 +35,11 @@ function said(child: ChildProcess, text: string, on: "stdout" | "stderr" = "stdo
   });
 }
 
+/** The exit code, as a shell gives it. */
 function ended(child: ChildProcess): Promise<number | null> {
-  return new Promise((resolve) => child.once("exit", (code) => resolve(code)));
+  return new Promise((resolve) =>
+    child.once("exit", (code, signal) => resolve(signal === null ? code : 128 + constants.signals[signal])),
+  );
 }
 
 describe.skipIf(!hasCompiler)("Ctrl-C", () => {
@@ -43,8 +49,8 @@ describe.skipIf(!hasCompiler)("Ctrl-C", () => {
   });
   afterAll(() => module.remove());
 
-  function run(placement: string, block: string): ChildProcess {
-    return spawn(process.execPath, ["--input-type=module", "-e", program(module.path, placement, block)], {
+  function run(placement: string, block: string, hangs?: string): ChildProcess {
+    return spawn(process.execPath, ["--input-type=module", "-e", program(module.path, placement, block, hangs)], {
       stdio: ["ignore", "pipe", "pipe"],
     });
   }
@@ -54,8 +60,17 @@ describe.skipIf(!hasCompiler)("Ctrl-C", () => {
     ["thread", "a wait for a slot event that nothing ends", WAIT],
     ["thread", "a call that hangs", HANG],
     ["process", "a call that hangs", HANG],
-  ])("%s: ends %s within 3 seconds", async (placement, _what, block) => {
-    const child = run(placement, block);
+    ["direct", "a call that hangs", HANG],
+    ["direct", "a C_Finalize that hangs", CLOSE, "finalize"],
+    ["thread", "a C_Finalize that hangs", CLOSE, "finalize"],
+    ["process", "a C_Finalize that hangs", CLOSE, "finalize"],
+    ["direct", "loading that hangs", FOREVER, "load"],
+    ["thread", "loading that hangs", FOREVER, "load"],
+    ["process", "loading that hangs", FOREVER, "load"],
+    ["direct", "a C_Initialize that hangs", FOREVER, "initialize"],
+    ["thread", "a C_Initialize that hangs", FOREVER, "initialize"],
+  ])("%s: ends %s within 3 seconds", async (placement, _what, block, hangs?: string) => {
+    const child = run(placement, block, hangs);
     await said(child, "blocking");
     await new Promise((resolve) => setTimeout(resolve, 200));
     const started = Date.now();

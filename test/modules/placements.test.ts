@@ -2,6 +2,7 @@
 import { afterEach, describe, expect, test } from "vitest";
 import { utf8 } from "../../src/codec/bytes.ts";
 import { CryptokiError } from "../../src/cryptoki/errors.ts";
+import { Module } from "../../src/cryptoki/module.ts";
 import type { Cryptoki, Provider } from "../../src/cryptoki/port.ts";
 import { type ModuleReference, openProvider, type Placement } from "../../src/modules/index.ts";
 import { ModuleError } from "../../src/native/module/index.ts";
@@ -120,17 +121,27 @@ describe.skipIf(!hasCompiler)("placements", () => {
       delete process.env.SECRET;
     });
 
-    test("a crash fails the call with the signal, loses the sessions, and the next application works", async () => {
-      const provider = open({ placement: "process" });
+    test("a crash fails the call with the signal and loses the sessions; the next call has a fresh process", async () => {
+      const provider = open({ placement: "process", reserved: "a string" });
       const { p11, session } = await initialised(provider);
       const crash = await failure(p11.call("C_SeedRandom", { session, seed: utf8("x") }));
-      expect(crash.is("CKR_DEVICE_ERROR")).toBe(true);
+      expect(crash.is("CKR_DEVICE_REMOVED")).toBe(true);
       expect(crash.detail).toBe("the module's process ended by SIGSEGV");
       const lost = await failure(p11.call("C_GetSessionInfo", { session }));
       expect(lost.is("CKR_SESSION_HANDLE_INVALID")).toBe(true);
       expect(lost.message).toContain("SIGSEGV");
-      const slots = await failure(p11.call("C_GetSlotList", { tokenPresent: true }));
-      expect(slots.is("CKR_DEVICE_REMOVED")).toBe(true);
+      const both = [
+        p11.call("C_GetSlotList", { tokenPresent: true }),
+        p11.call("C_GetTokenInfo", { slot: 7 }),
+      ] as const;
+      expect((await both[0]).slots).toEqual([7]);
+      // It was initialised once, with what the first one was given.
+      expect((await both[1]).info).toMatchObject({ label: "a string", serialNumber: "1" });
+      const { session: next } = await p11.call("C_OpenSession", { slot: 7, flags: 4 });
+      // The module counts from the same number again; the lost session stays lost.
+      expect((await failure(p11.call("C_GetSessionInfo", { session }))).message).toContain("SIGSEGV");
+      expect((await p11.call("C_GetSessionInfo", { session: next })).info.slotID).toBe(7);
+      await p11.call("C_CloseSession", { session: next });
       const fresh = await initialised(provider);
       expect((await fresh.p11.call("C_GetSlotList", { tokenPresent: true })).slots).toEqual([7]);
     });
@@ -153,11 +164,35 @@ describe.skipIf(!hasCompiler)("placements", () => {
       expect((await p11.call("C_GetSessionInfo", { session: other })).info.slotID).toBe(7);
       const reason = "the module did not answer C_GenerateRandom within 300 ms and was ended";
       expect((await hung).detail).toBe(reason);
-      expect((await hung).is("CKR_DEVICE_ERROR")).toBe(true);
+      expect((await hung).is("CKR_DEVICE_REMOVED")).toBe(true);
       expect((await waiting).detail).toBe(reason);
       expect(Date.now() - started).toBeLessThan(3000);
       const fresh = await initialised(provider);
       expect((await fresh.p11.call("C_GetSlotList", { tokenPresent: true })).slots).toEqual([7]);
+    });
+
+    test("loading that hangs is ended after the time limit", async () => {
+      const provider = open({ timeoutMs: 400, environment: { ODD_HANGS: "load" } });
+      const error = await Promise.resolve(provider.open()).then(
+        () => undefined,
+        (reason: unknown) => reason,
+      );
+      expect(error).toBeInstanceOf(ModuleError);
+      expect((error as Error).message).toContain("the module was not loaded within 400 ms and was ended");
+    });
+
+    test("a token of a module that crashed is logged in to anew", async () => {
+      const module = await Module.open(open({ placement: "process" }));
+      const [token] = await module.tokens();
+      const before = token!.withSession({}, (session) =>
+        session.call("C_SeedRandom", { session: session.handle, seed: utf8("x") }),
+      );
+      await expect(before).rejects.toThrow("CKR_DEVICE_REMOVED");
+      expect(await module.tokens()).toEqual([token]);
+      expect(await token!.withSession({}, (session) => session.call("C_GetSlotList", { tokenPresent: true }))).toEqual({
+        slots: [7],
+      });
+      await module.close();
     });
 
     test("waiting for a slot event is not hanging", async () => {
@@ -194,7 +229,7 @@ describe.skipIf(!hasCompiler)("placements", () => {
       const hung = failure(p11.call("C_GenerateRandom", { session, length: 10 }));
       const started = Date.now();
       await provider.close();
-      expect((await hung).is("CKR_DEVICE_ERROR")).toBe(true);
+      expect((await hung).is("CKR_DEVICE_REMOVED")).toBe(true);
       expect(Date.now() - started).toBeLessThan(4000);
     });
 

@@ -9,6 +9,7 @@
  *   C_DigestInit         takes 300 ms
  *   C_WaitForSlotEvent   returns when C_Finalize was called, or never with ODD_STUBBORN in the environment
  *   C_Finalize           says so on standard output, with ODD_STUBBORN
+ *   C_Finalize and loading never return where ODD_HANGS is "finalize" or "load"; C_Initialize where it is "initialize"
  *   C_EncryptInit        writes an initialisation vector of its own into CK_GCM_PARAMS
  *   C_EncryptUpdate      writes another one there
  *   C_Digest             says that it wrote more than there was room for
@@ -42,7 +43,13 @@ static void text(byte *to, size_t size, const char *from) {
   if (from) memcpy(to, from, strlen(from) < size ? strlen(from) : size);
 }
 
+static void hang_if(const char *where) {
+  const char *hangs = getenv("ODD_HANGS");
+  if (hangs && !strcmp(hangs, where)) for (;;) pause();
+}
+
 static ulong initialize(init_args *args) {
+  hang_if("initialize");
   if (initialised) return ALREADY;
   if (!args || !(args->flags & 2)) return ARGUMENTS_BAD;
   memset(reserved, 0, sizeof reserved);
@@ -53,6 +60,7 @@ static ulong initialize(init_args *args) {
 }
 
 static ulong finalize(void *unused) {
+  hang_if("finalize");
   pthread_mutex_lock(&lock);
   initialised = 0;
   pthread_cond_broadcast(&ended);
@@ -174,6 +182,26 @@ static struct { byte major, minor; void *f[104]; } list = { 3, 2, {
   [37] = digest_init, [38] = digest, [63] = seed_crashes, [64] = random_hangs, [67] = wait_for_slot_event, [73] = encrypt_message,
   [92] = encapsulate } };
 
+#ifdef CLASSIC
+/* Only C_GetFunctionList, and what CLASSIC says is odd about it: LIST_FAILS, LIST_NULL, SAYS_3 (behind its 68 functions is
+ * something else), MANY_SLOTS. */
+enum { LIST_FAILS = 1, LIST_NULL, SAYS_3, MANY_SLOTS };
+
+static ulong many_slots(byte present, ulong *list, ulong *count) {
+  if (!list) *count = 1ul << 40;
+  return OK;
+}
+
+ulong C_GetFunctionList(void **out) {
+  static struct { byte major, minor; void *f[68]; void *behind[40]; } classic = { 2, 40 };
+  memcpy(classic.f, list.f, sizeof classic.f);
+  memset(classic.behind, 0x5a, sizeof classic.behind);
+  if (CLASSIC == SAYS_3) classic.major = 3, classic.minor = 0;
+  if (CLASSIC == MANY_SLOTS) classic.f[4] = many_slots;
+  *out = CLASSIC == LIST_NULL ? NULL : &classic;
+  return CLASSIC == LIST_FAILS ? 5 : OK;
+}
+#else
 ulong C_GetFunctionList(void **out) {
   static struct { byte major, minor; void *f[68]; } classic = { 2, 40 };
   memcpy(classic.f, list.f, sizeof classic.f);
@@ -182,8 +210,10 @@ ulong C_GetFunctionList(void **out) {
 }
 
 ulong C_GetInterfaceList(interface *out, ulong *count) {
+  hang_if("load");
   static interface offered[] = { { (byte *)"Vendor odd", &list, 0 }, { (byte *)"PKCS 11", &list, 0 } };
   if (out) memcpy(out, offered, sizeof offered);
   *count = 2;
   return OK;
 }
+#endif

@@ -12,11 +12,12 @@ export interface Odd {
   remove(): void;
 }
 
-/** Compiles it, into a file of its own. */
-export function odd(): Odd {
+/** Compiles it, into a file of its own. @param classic makes it one of 2.40 that is odd in this way, see odd.c */
+export function odd(classic?: "LIST_FAILS" | "LIST_NULL" | "SAYS_3" | "MANY_SLOTS"): Odd {
   const folder = mkdtempSync(join(tmpdir(), "keywright-odd-"));
   const path = join(folder, "odd.so");
   const source = join(import.meta.dirname, "odd.c");
-  execFileSync("cc", ["-shared", "-fPIC", "-O1", "-w", "-o", path, source, "-lpthread"]);
+  const define = classic === undefined ? [] : [`-DCLASSIC=${classic}`];
+  execFileSync("cc", ["-shared", "-fPIC", "-O1", "-w", ...define, "-o", path, source, "-lpthread"]);
   return { path, remove: () => rmSync(folder, { recursive: true, force: true }) };
 }

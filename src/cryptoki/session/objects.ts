@@ -2,7 +2,7 @@
  * Objects: finding, reading, changing, making (PKCS#11 3.1, 5.7).
  * @module
  */
-import { type AttributeName, attributeKind, attributeName, type CKA } from "../../spec/attributes.ts";
+import { type AttributeName, attributeKind, attributeName, CKA } from "../../spec/attributes.ts";
 import { hasFlag, SESSION_FLAGS } from "../../spec/flags.ts";
 import type { URI_TYPES, UriType } from "../../spec/uri.ts";
 import { type Attributes, attributeRow, fromPort, type NamedValue, toTemplate } from "../attributes.ts";
@@ -77,8 +77,19 @@ export class TokenObject {
 
   /** The object's URI, as text. */
   async uri(): Promise<string> {
-    const { CKA_CLASS, CKA_LABEL, CKA_ID } = await this.get("CKA_CLASS", "CKA_LABEL", "CKA_ID");
-    return formatUri(objectUri(this.session.token.info, { label: CKA_LABEL, id: CKA_ID, type: uriType(CKA_CLASS) }));
+    const { values } = await this.session.call("C_GetAttributeValue", {
+      session: this.session.handle,
+      object: this.handle,
+      requests: [CKA.CKA_CLASS, CKA.CKA_LABEL, CKA.CKA_ID].map(([type]) => ({ type })),
+    });
+    const [kind, label, id] = values.values.map(({ value }) => value);
+    const object = {
+      // As the token has it: a label that is not UTF-8 must be found by the URI too.
+      ...(label instanceof Uint8Array ? { label } : {}),
+      ...(id instanceof Uint8Array ? { id } : {}),
+      type: kind === undefined ? undefined : uriType(fromPort("class", kind) as NamedValue<"class">),
+    };
+    return formatUri(objectUri(this.session.token.info, object));
   }
 
   /** Whether each use of this key wants the PIN (CKA_ALWAYS_AUTHENTICATE); read once. */
@@ -105,25 +116,24 @@ export function uriType(objectClass: NamedValue<"class"> | undefined): UriType |
  * ends (C_FindObjectsFinal) however the iteration ends.
  */
 export async function* findObjects(session: Session, match: Attributes): AsyncGenerator<TokenObject> {
-  const { token } = session;
   // As the SO no read-only session may exist (5.6.1), so the search takes the same kind as its parent.
   const { info } = await session.call("C_GetSessionInfo", { session: session.handle });
   const write = hasFlag(Number(info.flags), SESSION_FLAGS.CKF_RW_SESSION[0]);
   const flags = SESSION_FLAGS.CKF_SERIAL_SESSION[0] | (write ? SESSION_FLAGS.CKF_RW_SESSION[0] : 0);
-  const { session: own } = await session.call("C_OpenSession", { slot: token.slot, flags });
+  const own = await session.openOwn(flags);
   try {
     await session.call("C_FindObjectsInit", { session: own, template: toTemplate(match) });
     try {
       for (;;) {
         const { objects } = await session.call("C_FindObjects", { session: own, max: BATCH });
-        if (objects.length === 0) return;
+        if (objects.length === 0) break;
         for (const handle of objects) yield new TokenObject(session, handle);
       }
     } finally {
-      await session.call("C_FindObjectsFinal", { session: own });
+      if (session.isOpen) await session.call("C_FindObjectsFinal", { session: own });
     }
   } finally {
-    await session.call("C_CloseSession", { session: own });
+    await session.closeOwn(own);
   }
 }
 

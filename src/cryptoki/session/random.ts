@@ -5,7 +5,7 @@
 import type { Mechanism } from "../port.ts";
 import { readOutput } from "./output.ts";
 import type { Session } from "./session.ts";
-import type { Data } from "./signing.ts";
+import { asBytes, type Data } from "./signing.ts";
 
 export async function random(session: Session, length: number): Promise<Uint8Array> {
   return (await session.call("C_GenerateRandom", { session: session.handle, length })).random;
@@ -17,7 +17,7 @@ export function digest(session: Session, mechanism: Mechanism, data: Data): Prom
     if (data instanceof Uint8Array) {
       return readOutput((room) => session.call("C_Digest", { session: handle, data, room }));
     }
-    for await (const piece of data) await session.call("C_DigestUpdate", { session: handle, data: piece });
+    for await (const piece of data) await session.call("C_DigestUpdate", { session: handle, data: asBytes(piece) });
     return readOutput((room) => session.call("C_DigestFinal", { session: handle, room }));
   });
 }

@@ -8,7 +8,7 @@
 import type { FunctionName } from "../../spec/functions.ts";
 import { BYTES, isPlain, kind, requireArguments, whole } from "../arguments.ts";
 import type { Attributes } from "../attributes.ts";
-import { failedWith } from "../errors.ts";
+import { CryptokiError, failedWith } from "../errors.ts";
 import type { PinSupply } from "../pin.ts";
 import type { Args, Awaitable, Mechanism, Reply, Ulong } from "../port.ts";
 import type { Token } from "../token.ts";
@@ -44,10 +44,14 @@ export class Session {
   /** For keys that want the PIN at every use; undefined where none was given. */
   readonly pin: PinSupply | undefined;
   readonly #flags: number;
+  /** Every PKCS#11 session that is open: the main one, those of the pool, those of searches. */
+  readonly #open: Set<Ulong>;
   readonly #idle: Ulong[];
-  readonly #waiting: ((handle: Ulong) => void)[] = [];
-  #opened = 1;
+  readonly #waiting: { resolve: (handle: Ulong) => void; reject: (error: Error) => void }[] = [];
+  /** How many belong to the pool, and how many may. */
+  #pooled = 1;
   #limit = POOL_LIMIT;
+  #isClosed = false;
 
   /** @internal Sessions come from `Token.withSession`. */
   constructor(token: Token, handle: Ulong, flags: number, pin: PinSupply | undefined) {
@@ -55,60 +59,111 @@ export class Session {
     this.handle = handle;
     this.pin = pin;
     this.#flags = flags;
+    this.#open = new Set([handle]);
     this.#idle = [handle];
   }
 
+  /** Whether `withSession` is still running. */
+  get isOpen(): boolean {
+    return !this.#isClosed;
+  }
+
+  /** A call of the port. @throws CryptokiError CKR_SESSION_CLOSED once `withSession` has ended */
   call<F extends FunctionName>(fn: F, args: Args<F>): Awaitable<Reply<F>> {
+    if (this.#isClosed) throw ended(fn);
     return this.token.module.call(fn, args);
   }
 
-  /** Runs `use` with a PKCS#11 session that nothing else uses meanwhile. */
+  /**
+   * Runs `use` with a PKCS#11 session that nothing else uses meanwhile. After an error in the middle of an operation
+   * (data that broke off, a PIN that was missing) the operation is still active there, so the session is not used again:
+   * it is closed, and the main one, in which objects live, is kept for those alone.
+   */
   async exclusive<T>(use: (handle: Ulong) => Awaitable<T>): Promise<T> {
     const handle = this.#idle.pop() ?? (await this.#another());
     try {
-      return await use(handle);
-    } finally {
-      const next = this.#waiting.shift();
-      if (next === undefined) this.#idle.push(handle);
-      else next(handle);
+      const answer = await use(handle);
+      this.#giveBack(handle);
+      return answer;
+    } catch (error) {
+      if (hasNotBegun(error)) this.#giveBack(handle);
+      else await this.#discard(handle);
+      throw error;
     }
+  }
+
+  #giveBack(handle: Ulong): void {
+    const next = this.#waiting.shift();
+    if (next === undefined) this.#idle.push(handle);
+    else next.resolve(handle);
+  }
+
+  async #discard(handle: Ulong): Promise<void> {
+    this.#pooled -= 1;
+    if (handle !== this.handle) await this.closeOwn(handle);
+    const next = this.#waiting.shift();
+    if (next !== undefined) this.#another().then(next.resolve, next.reject);
   }
 
   async #another(): Promise<Ulong> {
-    if (this.#opened < this.#limit) {
-      this.#opened += 1;
+    if (this.#pooled < this.#limit) {
+      this.#pooled += 1;
       try {
-        const { session } = await this.call("C_OpenSession", { slot: this.token.slot, flags: this.#flags });
-        return session;
+        return await this.openOwn(this.#flags);
       } catch (error) {
-        this.#opened -= 1;
-        if (!failedWith(error, "CKR_SESSION_COUNT") || this.#opened === 0) throw error;
-        this.#limit = this.#opened;
+        this.#pooled -= 1;
+        if (!failedWith(error, "CKR_SESSION_COUNT")) throw error;
+        if (this.#pooled === 0) {
+          // The token has no other: better the main one, where the operation may have ended by itself.
+          this.#pooled = 1;
+          return this.handle;
+        }
+        this.#limit = this.#pooled;
       }
     }
-    return this.#idle.pop() ?? new Promise((resolve) => this.#waiting.push(resolve));
+    return this.#idle.pop() ?? new Promise((resolve, reject) => this.#waiting.push({ resolve, reject }));
+  }
+
+  /** @internal A PKCS#11 session beside the main one; it is closed with this one at the latest. */
+  async openOwn(flags: number): Promise<Ulong> {
+    const { session } = await this.call("C_OpenSession", { slot: this.token.slot, flags });
+    if (this.#isClosed) {
+      await this.#closeHandle(session);
+      throw ended("C_OpenSession");
+    }
+    this.#open.add(session);
+    return session;
   }
 
   /** @internal */
-  async close(): Promise<void> {
-    for (const session of new Set([...this.#idle, this.handle])) {
-      try {
-        await this.call("C_CloseSession", { session });
-      } catch (error) {
-        // Gone already: the token was removed or initialised, or the module's process died.
-        if (
-          !failedWith(
-            error,
-            "CKR_SESSION_HANDLE_INVALID",
-            "CKR_SESSION_CLOSED",
-            "CKR_DEVICE_REMOVED",
-            "CKR_DEVICE_ERROR",
-            "CKR_TOKEN_NOT_PRESENT",
-          )
+  async closeOwn(handle: Ulong): Promise<void> {
+    if (this.#open.delete(handle)) await this.#closeHandle(handle);
+  }
+
+  async #closeHandle(session: Ulong): Promise<void> {
+    try {
+      await this.token.module.call("C_CloseSession", { session });
+    } catch (error) {
+      // Gone already: the token was removed or initialised, or the module's process died.
+      if (
+        !failedWith(
+          error,
+          "CKR_SESSION_HANDLE_INVALID",
+          "CKR_SESSION_CLOSED",
+          "CKR_DEVICE_REMOVED",
+          "CKR_DEVICE_ERROR",
+          "CKR_TOKEN_NOT_PRESENT",
         )
-          throw error;
-      }
+      )
+        throw error;
     }
+  }
+
+  /** @internal Closes every PKCS#11 session, those too in which an operation or a search is still under way. */
+  async close(): Promise<void> {
+    this.#isClosed = true;
+    for (const { reject } of this.#waiting.splice(0)) reject(ended("C_OpenSession"));
+    for (const session of [...this.#open]) await this.closeOwn(session);
   }
 
   /** The objects that match, one by one; the search runs on a session of its own. */
@@ -225,4 +280,15 @@ export class Session {
     requireArguments("session.random", { length: [length, whole(1, MOST_RANDOM)] });
     return random(this, length);
   }
+}
+
+/** Whether an operation failed before it was active: its Init was refused, and not for another that is still active. */
+function hasNotBegun(error: unknown): boolean {
+  return error instanceof CryptokiError && error.function.endsWith("Init") && !error.is("CKR_OPERATION_ACTIVE");
+}
+
+function ended(fn: FunctionName): CryptokiError {
+  return new CryptokiError(fn, "CKR_SESSION_CLOSED", "withSession has ended", {
+    hints: ["await everything that uses the session within withSession"],
+  });
 }

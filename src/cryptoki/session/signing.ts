@@ -3,6 +3,7 @@
  * @module
  */
 import { CKU } from "../../spec/objects.ts";
+import { ArgumentError, described } from "../arguments.ts";
 import { failedWith } from "../errors.ts";
 import { withPin } from "../pin.ts";
 import type { Mechanism, Ulong } from "../port.ts";
@@ -19,7 +20,7 @@ export function sign(session: Session, key: TokenObject, mechanism: Mechanism, d
     await authenticateUse(session, handle, key);
     if (data instanceof Uint8Array)
       return readOutput((room) => session.call("C_Sign", { session: handle, data, room }));
-    for await (const piece of data) await session.call("C_SignUpdate", { session: handle, data: piece });
+    for await (const piece of data) await session.call("C_SignUpdate", { session: handle, data: asBytes(piece) });
     return readOutput((room) => session.call("C_SignFinal", { session: handle, room }));
   });
 }
@@ -36,7 +37,7 @@ export function verify(
     try {
       if (data instanceof Uint8Array) await session.call("C_Verify", { session: handle, data, signature });
       else {
-        for await (const piece of data) await session.call("C_VerifyUpdate", { session: handle, data: piece });
+        for await (const piece of data) await session.call("C_VerifyUpdate", { session: handle, data: asBytes(piece) });
         await session.call("C_VerifyFinal", { session: handle, signature });
       }
       return true;
@@ -45,6 +46,12 @@ export function verify(
       throw error;
     }
   });
+}
+
+/** A piece of what is signed. @throws ArgumentError for one that is no bytes */
+export function asBytes(piece: unknown): Uint8Array {
+  if (piece instanceof Uint8Array) return piece;
+  throw new ArgumentError(`a piece of the data is ${described(piece)}, not bytes (Uint8Array)`);
 }
 
 /** A key with CKA_ALWAYS_AUTHENTICATE wants the PIN between Init and the first data (4.9, 5.6.8). */

@@ -1,17 +1,20 @@
 /**
  * One application of a native module: its sessions, their order, and its part in the library's one initialisation.
  *
- * What cannot be kept apart within a process is the login state: all applications of a library share it per token.
+ * What cannot be kept apart within a process is the login state: all applications of a library share it per token. So
+ * logins are counted: the token is logged out when the last application that counts on the login lets go of it, by
+ * C_Logout or by closing its last session with the token.
  * @module
  */
 import { after, isPromise } from "../../cryptoki/awaitable.ts";
 import { CryptokiError, failedWith } from "../../cryptoki/errors.ts";
 import type { Args, Awaitable, Cryptoki, FunctionName, Reply, Ulong } from "../../cryptoki/port.ts";
-import type { Instance } from "./instance.ts";
+import { CKU } from "../../spec/objects.ts";
+import type { Instance, Member } from "./instance.ts";
 import { Turns } from "./turns.ts";
 
 /** An application over the plain calls of a library. */
-export class Application implements Cryptoki {
+export class Application implements Cryptoki, Member {
   readonly #instance: Instance;
   readonly #library: Cryptoki;
   /** The sessions that it opened, and their slots. */
@@ -47,9 +50,79 @@ export class Application implements Cryptoki {
         return this.#closeSession(args as Args<"C_CloseSession">) as Awaitable<Reply<F>>;
       case "C_CloseAllSessions":
         return this.#closeAllSessions(args as Args<"C_CloseAllSessions">) as Awaitable<Reply<F>>;
+      case "C_Login":
+      case "C_LoginUser":
+        return this.#login(fn, args as Args<"C_Login">) as Awaitable<Reply<F>>;
+      case "C_Logout":
+        return this.#logout(args as Args<"C_Logout">) as Awaitable<Reply<F>>;
       default:
         return this.#ordered(fn, args);
     }
+  }
+
+  hasSessions(slot: Ulong): boolean {
+    for (const of of this.#sessions.values()) if (of === slot) return true;
+    return false;
+  }
+
+  #login(fn: "C_Login" | "C_LoginUser", args: Args<"C_Login">): Awaitable<unknown> {
+    const send = () => this.#ordered(fn, args as Args<typeof fn>);
+    const slot = this.#sessions.get(args.session);
+    if (slot === undefined || args.userType === CKU.CKU_CONTEXT_SPECIFIC[0]) return send();
+    const { turns, logins } = this.#instance;
+    return turns.run(slot, () =>
+      after<unknown, unknown>(
+        send,
+        (reply) => {
+          logins.set(slot, new Set([this]));
+          return reply;
+        },
+        (error) => {
+          // It shares a login of another application, which must not end under it.
+          if (failedWith(error, "CKR_USER_ALREADY_LOGGED_IN")) logins.get(slot)?.add(this);
+          throw error;
+        },
+      ),
+    );
+  }
+
+  #logout(args: Args<"C_Logout">): Awaitable<unknown> {
+    const slot = this.#sessions.get(args.session);
+    if (slot === undefined) return this.#ordered("C_Logout", args);
+    const { turns, logins } = this.#instance;
+    return turns.run<unknown>(slot, () => {
+      const counting = logins.get(slot);
+      const isShared = counting !== undefined && [...counting].some((other) => other !== this);
+      if (isShared && counting.delete(this)) return {};
+      if (isShared) throw new CryptokiError("C_Logout", "CKR_USER_NOT_LOGGED_IN", "another application is logged in");
+      logins.delete(slot);
+      return this.#ordered("C_Logout", args);
+    });
+  }
+
+  /** Before the last session with a slot closes: lets go of its login, which other applications' sessions would keep. */
+  #letGo(session: Ulong): Awaitable<unknown> {
+    const slot = this.#sessions.get(session)!;
+    const { turns, logins, users } = this.#instance;
+    if (!logins.get(slot)?.has(this)) return undefined;
+    return turns.run<unknown>(slot, () => {
+      const counting = logins.get(slot);
+      if (counting?.delete(this) !== true || counting.size > 0) return undefined;
+      logins.delete(slot);
+      if (![...users].some((other) => other !== this && other.hasSessions(slot))) return undefined;
+      return after<unknown, unknown>(
+        () => this.#ordered("C_Logout", { session }),
+        () => undefined,
+        () => undefined, // the session or the token is gone, and the login with it
+      );
+    });
+  }
+
+  #isLastOfSlot(session: Ulong): boolean {
+    const slot = this.#sessions.get(session);
+    if (slot === undefined) return false;
+    for (const [other, of] of this.#sessions) if (of === slot && other !== session) return false;
+    return true;
   }
 
   #ordered<F extends FunctionName>(fn: F, args: Args<F>): Awaitable<Reply<F>> {
@@ -107,12 +180,17 @@ export class Application implements Cryptoki {
       after(
         () => this.#turns.ended(),
         () => {
-          this.#isInitialised = false;
-          users.delete(this);
-          const isLast = users.size === 0 && this.#instance.isOurs;
+          const isLast = users.size === 1 && this.#instance.isOurs;
           const sessions = [...this.#sessions.keys()];
-          this.#sessions.clear();
-          return isLast ? this.#library.call("C_Finalize", {}) : this.#closeEach(sessions);
+          return after(
+            () => (isLast ? this.#instance.logins.clear() : this.#letGoOf(sessions)),
+            () => {
+              this.#isInitialised = false;
+              users.delete(this);
+              this.#sessions.clear();
+              return isLast ? this.#counted(this.#library.call("C_Finalize", {})) : this.#closeEach(sessions);
+            },
+          );
         },
       ),
     );
@@ -129,20 +207,26 @@ export class Application implements Cryptoki {
   }
 
   #closeSession(args: Args<"C_CloseSession">): Awaitable<Reply<"C_CloseSession">> {
-    return after(
-      () => this.#ordered("C_CloseSession", args),
-      (reply) => {
-        this.#sessions.delete(args.session);
-        return reply;
-      },
-    );
+    const close = () =>
+      after(
+        () => this.#ordered("C_CloseSession", args),
+        (reply) => {
+          this.#sessions.delete(args.session);
+          return reply;
+        },
+      );
+    return this.#isLastOfSlot(args.session) ? after(() => this.#letGo(args.session), close) : close();
   }
 
   /** Closes what this application opened; other applications keep theirs. */
   #closeAllSessions({ slot }: Args<"C_CloseAllSessions">): Awaitable<Reply<"C_CloseAllSessions">> {
     const own = [...this.#sessions].filter(([, of]) => of === slot).map(([session]) => session);
     return after(
-      () => this.#turns.ended(own),
+      () =>
+        after(
+          () => this.#turns.ended(own),
+          () => this.#letGoOf(own),
+        ),
       () => {
         for (const session of own) this.#sessions.delete(session);
         if (this.#instance.users.size > 1) return this.#closeEach(own);
@@ -151,12 +235,22 @@ export class Application implements Cryptoki {
     );
   }
 
+  /** Lets go of the logins of these sessions' slots. */
+  #letGoOf(sessions: readonly Ulong[]): Awaitable<unknown> {
+    const [session, ...others] = sessions;
+    if (session === undefined) return undefined;
+    return after(
+      () => this.#letGo(session),
+      () => this.#letGoOf(others),
+    );
+  }
+
   /** Closes sessions one by one; one that the module has closed already is no fault. */
   #closeEach(sessions: readonly Ulong[]): Awaitable<Reply<"C_CloseAllSessions">> {
     const [session, ...others] = sessions;
     if (session === undefined) return {};
     return after(
-      () => this.#library.call("C_CloseSession", { session }),
+      () => this.#counted(this.#library.call("C_CloseSession", { session })),
       () => this.#closeEach(others),
       (error) => {
         if (failedWith(error, "CKR_SESSION_HANDLE_INVALID", "CKR_SESSION_CLOSED")) return this.#closeEach(others);

@@ -6,6 +6,7 @@
  * an attribute is, its length is asked for, which says.
  * @module
  */
+import { described } from "../../cryptoki/arguments.ts";
 import { after } from "../../cryptoki/awaitable.ts";
 import { CryptokiError } from "../../cryptoki/errors.ts";
 import type {
@@ -18,10 +19,11 @@ import type {
   FunctionName,
   Ulong,
 } from "../../cryptoki/port.ts";
-import { attributeKind } from "../../spec/attributes.ts";
+import { attributeKind, attributeName } from "../../spec/attributes.ts";
 import { CKR } from "../../spec/returns.ts";
 import { type Arena, spaceFor } from "./arena.ts";
 import type { Calling, CFunction, Values } from "./calling.ts";
+import { checkSize, checkUlong } from "./checks.ts";
 import { describeCall } from "./describe.ts";
 import { TRIPLE } from "./layout.ts";
 import type { Plan } from "./plan.ts";
@@ -252,6 +254,18 @@ function summarise(
   return { rv: didNotFit ? TOO_SMALL : OK, values };
 }
 
+function checkRequests(fn: FunctionName, { session, object, requests }: Values): void {
+  checkUlong(fn, "session", session);
+  checkUlong(fn, "object", object);
+  if (!Array.isArray(requests)) {
+    throw new CryptokiError(fn, "CKR_ARGUMENTS_BAD", `requests are ${described(requests)}, not a list`);
+  }
+  for (const { type, room } of requests as AttributeRequest[]) {
+    checkUlong(fn, "type", type);
+    if (room !== undefined && room !== null) checkSize(fn, `room of ${attributeName(type)}`, room);
+  }
+}
+
 /** The plan of C_GetAttributeValue. */
 export function attributesPlan(fn: FunctionName): Plan {
   return {
@@ -259,7 +273,10 @@ export function attributesPlan(fn: FunctionName): Plan {
     run(calling, cFunction, values) {
       const reading = new AttributeReading(fn, calling, cFunction, values);
       return after(
-        () => reading.read(values.requests as readonly AttributeRequest[]),
+        () => {
+          checkRequests(fn, values);
+          return reading.read(values.requests as readonly AttributeRequest[]);
+        },
         (replies) => ({ values: replies }),
       );
     },

@@ -55,17 +55,26 @@ export function applicationsOf(options: NativeModuleOptions, start: () => Awaita
   const instance = claimInstance(options);
   const applications = new Set<Application>();
   let calls: Awaitable<Cryptoki> | undefined;
+  let isLoading = false;
   return {
     open() {
       return after(
-        () => (calls ??= start()),
+        () => {
+          if (calls === undefined) {
+            isLoading = true;
+            calls = start();
+          }
+          return calls;
+        },
         (library) => {
+          isLoading = false;
           calls = library;
           const application = new Application(instance, library);
           applications.add(application);
           return application;
         },
         (error) => {
+          isLoading = false;
           calls = undefined;
           throw error;
         },
@@ -78,7 +87,8 @@ export function applicationsOf(options: NativeModuleOptions, start: () => Awaita
         if (!application.isBusy) applications.delete(application);
       }
     },
-    isBusy: () => [...applications].some((application) => application.isBusy),
+    // A library that is being loaded may be inside C as well: what it runs then is its own.
+    isBusy: () => isLoading || [...applications].some((application) => application.isBusy),
   };
 }
 

@@ -8,6 +8,7 @@ import type { Attribute, InitArgs, Mechanism, Ulong } from "../../cryptoki/port.
 import { CALL_FLAGS } from "../../spec/flags.ts";
 import type { InputKind } from "../../spec/functions.ts";
 import { spaceFor } from "./arena.ts";
+import { checkBytes, checkSize, checkTemplate, checkUlong } from "./checks.ts";
 import { INIT_ARGS, TRIPLE, ULONG } from "./layout.ts";
 import { changedBytes, changedParameter, parameterSpace, putMechanism } from "./parameters.ts";
 import type { PlanBuilder } from "./plan.ts";
@@ -25,7 +26,11 @@ const bytesInput: AddInput = (b, name) => {
   b.argument("ulong");
   b.steps.push({
     name,
-    space: (value: Uint8Array | null) => (value === null ? 0 : spaceFor(value.length)),
+    space(value: Uint8Array | null) {
+      if (value === null) return 0;
+      checkBytes(b.fn, name, value);
+      return spaceFor(value.length);
+    },
     write(arena, argv, value: Uint8Array | null) {
       argv[arg] = value === null ? 0 : arena.address + arena.put(value);
       argv[arg + 1] = value === null ? 0 : value.length;
@@ -37,7 +42,7 @@ const mechanismInput: AddInput = (b, name) => {
   const { arg, at } = b.pointerTo(TRIPLE.size);
   b.steps.push({
     name,
-    space: (value: Mechanism | null) => (value === null ? 0 : parameterSpace(value)),
+    space: (value: Mechanism | null) => (value === null ? 0 : parameterSpace(b.fn, value)),
     write(arena, argv, value: Mechanism | null) {
       argv[arg] = value === null ? 0 : arena.address + at;
       if (value !== null) putMechanism(arena, at, value);
@@ -57,6 +62,7 @@ export const INPUTS: Readonly<Record<Exclude<InputKind, "count" | "requests">, A
     b.steps.push({
       name,
       write(_arena, argv, value: Ulong) {
+        checkUlong(b.fn, name, value);
         argv[arg] = value;
       },
     });
@@ -82,6 +88,7 @@ export const INPUTS: Readonly<Record<Exclude<InputKind, "count" | "requests">, A
     b.steps.push({
       name,
       write(arena, argv, value: Uint8Array) {
+        checkBytes(b.fn, name, value);
         if (value.length > LABEL) {
           throw new CryptokiError(b.fn, "CKR_ARGUMENTS_BAD", `a label of ${value.length} bytes; it may have ${LABEL}`);
         }
@@ -100,7 +107,10 @@ export const INPUTS: Readonly<Record<Exclude<InputKind, "count" | "requests">, A
     b.argument("ulong");
     b.steps.push({
       name,
-      space: templateSpace,
+      space(value: readonly Attribute[]) {
+        checkTemplate(b.fn, name, value);
+        return templateSpace(value);
+      },
       write(arena, argv, value: readonly Attribute[]) {
         argv[arg] = arena.address + putTemplate(arena, value);
         argv[arg + 1] = value.length;
@@ -116,7 +126,11 @@ export const INPUTS: Readonly<Record<Exclude<InputKind, "count" | "requests">, A
     // Before every other step, so that the room begins where the fixed part ends.
     b.steps.unshift({
       name,
-      space: (room: number | null) => (room === null ? 0 : spaceFor(room)),
+      space(room: number | null) {
+        if (room === null) return 0;
+        checkSize(b.fn, name, room);
+        return spaceFor(room);
+      },
       write(arena, argv, room: number | null) {
         argv[arg] = room === null ? 0 : arena.address + arena.take(room);
         argv[length.arg] = arena.address + length.at;

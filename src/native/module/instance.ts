@@ -5,6 +5,7 @@
  */
 import { realpathSync } from "node:fs";
 import koffi from "koffi";
+import type { Ulong } from "../../cryptoki/port.ts";
 import { setEnvironment } from "../../host/environment.ts";
 import { ModuleError } from "./errors.ts";
 import { libraryPath } from "./library.ts";
@@ -20,15 +21,22 @@ export interface NativeModuleOptions {
   readonly reserved?: string;
 }
 
+/** An application, as others of its library see it. */
+export interface Member {
+  hasSessions(slot: Ulong): boolean;
+}
+
 /** One library in this process. */
 export interface Instance {
   /** The library's real path. */
   readonly path: string;
   readonly reserved: string | undefined;
   /** The applications that called C_Initialize and not yet C_Finalize. */
-  readonly users: Set<object>;
-  /** Orders C_Initialize and C_Finalize. */
-  readonly turns: Turns<"initialise">;
+  readonly users: Set<Member>;
+  /** Orders C_Initialize and C_Finalize, and per slot what logs in and out. */
+  readonly turns: Turns<"initialise" | Ulong>;
+  /** The applications that count on the login of a slot: the library has one for all of them. */
+  readonly logins: Map<Ulong, Set<Member>>;
   /** Whether C_Finalize is ours to call: not if somebody else in this process had initialised it already. */
   isOurs: boolean;
 }
@@ -72,7 +80,7 @@ export function claimInstance(options: NativeModuleOptions): Instance {
   setEnvironment(environment);
   checkEnvironment(options.path, environment);
   for (const [name, value] of Object.entries(environment)) variables.set(name, value);
-  const instance: Instance = { path, reserved, users: new Set(), turns: new Turns(), isOurs: true };
+  const instance: Instance = { path, reserved, users: new Set(), turns: new Turns(), logins: new Map(), isOurs: true };
   claims.set(path, { instance, environment: canonical(environment) });
   return instance;
 }

@@ -10,7 +10,7 @@ import { after } from "../../cryptoki/awaitable.ts";
 import { CryptokiError } from "../../cryptoki/errors.ts";
 import type { Args, Awaitable, FunctionName, Reply, Ulong, Version } from "../../cryptoki/port.ts";
 import { FUNCTIONS, type FunctionRow } from "../../spec/functions.ts";
-import { CKR } from "../../spec/returns.ts";
+import { CKR, returnName } from "../../spec/returns.ts";
 import { Arena, peek } from "./arena.ts";
 import type { Calling, CFunction, CType, Values } from "./calling.ts";
 import { findLibrary } from "./discovery.ts";
@@ -34,6 +34,9 @@ const OK = CKR.CKR_OK[0];
  * list do not keep it; besides, many modules do not survive being unloaded.
  */
 const loaded: LibraryHandle[] = [];
+
+/** How many interfaces a library may have. */
+const MOST_INTERFACES = 1024;
 
 /** The interface of the standard among those that a library offers. */
 const STANDARD_INTERFACE = "PKCS 11";
@@ -127,10 +130,11 @@ interface FunctionList {
 
 /** The newest function list that the library offers; one of 3.x begins like one of 2.40, so it has every function. */
 function newestList(path: string, handle: LibraryHandle): FunctionList {
-  const offered = [...interfaceLists(handle), ...classicList(handle)];
+  const faults: string[] = [];
+  const offered = [...interfaceLists(handle, faults), ...classicList(handle, faults)];
   const [first, ...others] = offered;
   if (first === undefined) {
-    throw ModuleError.withInstalled(path, "not a PKCS#11 module: it has no C_GetFunctionList");
+    throw ModuleError.withInstalled(path, faults.join("; ") || "not a PKCS#11 module: it has no C_GetFunctionList");
   }
   return others.reduce((best, list) => (isNewer(list.version, best.version) ? list : best), first);
 }
@@ -144,20 +148,35 @@ function isIn({ since }: FunctionRow, { major, minor }: Version): boolean {
   return since === "3.0" ? major >= 3 : major > 3 || (major === 3 && minor >= 2);
 }
 
-/** C_GetFunctionList(&list) */
-function classicList(handle: LibraryHandle): FunctionList[] {
+/**
+ * C_GetFunctionList(&list): it has the functions of 2.40 and no more, whatever version it says. Later ones are only in the
+ * lists of C_GetInterface; behind this one is other memory.
+ */
+function classicList(handle: LibraryHandle, faults: string[]): FunctionList[] {
   const get = exported(handle, "C_GetFunctionList", ["uintptr_t"]);
   if (get === undefined) return [];
   const out = new Arena(POINTER);
-  return Number(get(out.address)) === OK ? functionList(out.pointer(0)) : [];
+  const rv = Number(get(out.address));
+  if (rv !== OK) faults.push(`its C_GetFunctionList answers ${returnName(rv)}`);
+  else if (out.pointer(0) === 0) faults.push("its C_GetFunctionList gives no list (NULL)");
+  else return functionList(out.pointer(0)).map((list) => ({ ...list, version: classicVersion(list.version) }));
+  return [];
+}
+
+function classicVersion(version: Version): Version {
+  return version.major >= 3 ? { major: 2, minor: 40 } : version;
 }
 
 /** C_GetInterfaceList(array, &count), or the one that C_GetInterface(NULL, NULL, &interface, 0) prefers. */
-function interfaceLists(handle: LibraryHandle): FunctionList[] {
+function interfaceLists(handle: LibraryHandle, faults: string[]): FunctionList[] {
   const count = new Arena(8);
   const getList = exported(handle, "C_GetInterfaceList", ["uintptr_t", "uintptr_t"]);
   if (getList !== undefined && Number(getList(0, count.address)) === OK) {
     const offered = Number(count.ulong(0));
+    if (offered > MOST_INTERFACES) {
+      faults.push(`its C_GetInterfaceList says that it has ${offered} interfaces`);
+      return [];
+    }
     const array = new Arena(Math.max(offered, 1) * INTERFACE.size);
     if (Number(getList(array.address, count.address)) !== OK) return [];
     return Array.from(

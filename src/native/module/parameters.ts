@@ -4,10 +4,13 @@
  */
 
 import { sameBytes } from "../../codec/bytes.ts";
-import type { Mechanism, ParameterValue, Ulong } from "../../cryptoki/port.ts";
-import { CKM } from "../../spec/mechanisms.ts";
+import { described } from "../../cryptoki/arguments.ts";
+import { CryptokiError } from "../../cryptoki/errors.ts";
+import type { FunctionName, Mechanism, ParameterValue, Ulong } from "../../cryptoki/port.ts";
+import { CKM, mechanismName } from "../../spec/mechanisms.ts";
 import { PARAMETERS, type ParameterField, type ParameterName } from "../../spec/parameters.ts";
 import { type Arena, spaceFor } from "./arena.ts";
+import { isUlong, shown } from "./checks.ts";
 import { layOut, POINTER, TRIPLE, ULONG } from "./layout.ts";
 
 type FieldPlan =
@@ -73,27 +76,56 @@ function isStructure(parameter: ParameterValue): parameter is Exclude<ParameterV
   return typeof parameter === "object" && !(parameter instanceof Uint8Array);
 }
 
-/** The plan of a structure given for this mechanism; a parameter of the wrong shape is the caller's mistake. */
-function planFor(type: number): StructurePlan {
-  const plan = BY_MECHANISM.get(type);
-  if (plan === undefined) throw new TypeError(`mechanism 0x${type.toString(16)} takes its parameter as bytes`);
-  return plan;
-}
-
-/** How much space an arena needs for what CK_MECHANISM points to. */
-export function parameterSpace({ type, parameter }: Mechanism): number {
+/**
+ * How much space an arena needs for what CK_MECHANISM points to.
+ * @throws CryptokiError CKR_ARGUMENTS_BAD for what is no mechanism, CKR_MECHANISM_PARAM_INVALID for a parameter that is
+ *   not of the mechanism's shape
+ */
+export function parameterSpace(fn: FunctionName, mechanism: Mechanism): number {
+  if (typeof mechanism !== "object" || !isUlong(mechanism.type)) {
+    throw new CryptokiError(fn, "CKR_ARGUMENTS_BAD", `mechanism is ${described(mechanism)} without a type`);
+  }
+  const { type, parameter } = mechanism;
   if (parameter === undefined) return 0;
-  if (!isStructure(parameter)) return parameter instanceof Uint8Array ? spaceFor(parameter.length) : 8;
-  return structureSpace(planFor(type), parameter as Fields);
+  if (parameter instanceof Uint8Array) return spaceFor(parameter.length);
+  if (isUlong(parameter)) return 8;
+  const refuse = (fault: string) =>
+    new CryptokiError(fn, "CKR_MECHANISM_PARAM_INVALID", `mechanism ${mechanismName(type)} ${fault}`);
+  if (parameter === null) throw refuse("has the parameter null: leave it out where there is none");
+  if (typeof parameter !== "object") throw refuse(`has a parameter that is ${shown(parameter)}`);
+  const plan = BY_MECHANISM.get(type);
+  if (plan === undefined) throw refuse("takes its parameter as bytes");
+  return structureSpace(plan, parameter as Fields, refuse);
 }
 
-function structureSpace(plan: StructurePlan, value: Fields): number {
+type Refuse = (fault: string) => CryptokiError;
+
+function structureSpace(plan: StructurePlan, value: Fields, refuse: Refuse): number {
   let space = spaceFor(plan.size);
   for (const field of plan.fields) {
-    if (field.kind === "bytes") space += spaceFor((value[field.name] as Uint8Array).length);
-    if (field.kind === "to") space += structureSpace(field.plan, value[field.name] as Fields);
+    const given = value[field.name];
+    const expected = fieldFault(field, given);
+    if (expected !== undefined) throw refuse(`has ${field.name} that is ${shown(given)}, not ${expected}`);
+    if (field.kind === "bytes") space += spaceFor((given as Uint8Array).length);
+    if (field.kind === "to") space += structureSpace(field.plan, given as Fields, refuse);
   }
   return space;
+}
+
+/** What a field should be; undefined when it is. */
+function fieldFault(field: FieldPlan, given: unknown): string | undefined {
+  switch (field.kind) {
+    case "ulong":
+      return isUlong(given) ? undefined : "a whole number from 0";
+    case "bool":
+      return typeof given === "boolean" ? undefined : "true or false";
+    case "bytes":
+      return given instanceof Uint8Array ? undefined : "bytes (Uint8Array); empty where there are none";
+    case "block":
+      return given instanceof Uint8Array && given.length === field.size ? undefined : `${field.size} bytes`;
+    case "to":
+      return typeof given === "object" && given !== null ? undefined : "a structure";
+  }
 }
 
 /** Writes CK_MECHANISM at `at` and what it points to behind everything else. */
@@ -103,7 +135,7 @@ export function putMechanism(arena: Arena, at: number, { type, parameter }: Mech
   let target: number;
   let length: number;
   if (isStructure(parameter)) {
-    const plan = planFor(type);
+    const plan = BY_MECHANISM.get(type)!;
     target = putStructure(arena, plan, parameter as Fields);
     length = plan.size;
   } else if (parameter instanceof Uint8Array) {
@@ -132,7 +164,7 @@ function putStructure(arena: Arena, plan: StructurePlan, value: Fields): number 
         arena.bytes[at + field.at] = given === true ? 1 : 0;
         break;
       case "block":
-        arena.bytes.set((given as Uint8Array).subarray(0, field.size), at + field.at);
+        arena.bytes.set(given as Uint8Array, at + field.at);
         break;
       case "bytes": {
         // An absent part is NULL with length 0; several modules refuse a pointer to nothing (SoftHSM's OAEP source).
@@ -158,7 +190,7 @@ export function changedParameter(arena: Arena, at: number, mechanism: Mechanism)
   if (typeof parameter !== "object") return undefined;
   const target = arena.pointer(at + TRIPLE.pointer) - arena.address;
   if (!isStructure(parameter)) return parameter.length === 0 ? undefined : changedBytes(arena, target, parameter);
-  return changedFields(arena, target, planFor(type), parameter as Fields) as ParameterValue | undefined;
+  return changedFields(arena, target, BY_MECHANISM.get(type)!, parameter as Fields) as ParameterValue | undefined;
 }
 
 /** What these bytes of the arena are now, if that is not what was given. */

@@ -37,6 +37,14 @@ export type Read = (arena: Arena, reply: AnyReply, values: Values, fits: boolean
 const OK = CKR.CKR_OK[0];
 const TOO_SMALL = CKR.CKR_BUFFER_TOO_SMALL[0];
 
+function arenaFor(fn: FunctionName, calling: Calling, space: number): Arena {
+  try {
+    return calling.arena(space);
+  } catch (error) {
+    throw new CryptokiError(fn, "CKR_HOST_MEMORY", `${space} bytes`, { cause: error });
+  }
+}
+
 /** Collects a plan while a row is walked. */
 export class PlanBuilder {
   readonly fn: FunctionName;
@@ -92,9 +100,14 @@ export class PlanBuilder {
       run(calling, cFunction, values) {
         let space = fixed;
         for (const { name, space: spaceOf } of sized) space += spaceOf!(values[name] as never);
-        const arena = calling.arena(space);
+        const arena = arenaFor(fn, calling, space);
         arena.begin(fixed);
-        for (const { name, write } of steps) write(arena, argv, values[name] as never);
+        try {
+          for (const { name, write } of steps) write(arena, argv, values[name] as never);
+        } catch (error) {
+          arena.wipe(fixed);
+          throw error;
+        }
         const rv = calling.invoke(cFunction, argv);
         return typeof rv === "number"
           ? finish(calling, arena, values, rv)

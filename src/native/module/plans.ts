@@ -9,6 +9,7 @@ import { FUNCTIONS, type FunctionRow, type OutputKind } from "../../spec/functio
 import type { StructureName } from "../../spec/structures.ts";
 import { spaceFor } from "./arena.ts";
 import { attributesPlan } from "./attributes.ts";
+import { checkSize } from "./checks.ts";
 import { INPUTS } from "./inputs.ts";
 import { STRUCTURE_LAYOUTS, ULONG } from "./layout.ts";
 import { type AnyReply, type Plan, PlanBuilder } from "./plan.ts";
@@ -59,7 +60,10 @@ function addFound(b: PlanBuilder, name: string, countName: string): void {
   const count = fixedOutput(b, ULONG);
   b.steps.unshift({
     name: countName,
-    space: (entries: number) => spaceFor(entries * ULONG),
+    space(entries: number) {
+      checkSize(b.fn, countName, entries);
+      return spaceFor(entries * ULONG);
+    },
     write(arena, argv, entries: number) {
       argv[array] = arena.address + arena.take(entries * ULONG);
       argv[max] = entries;
@@ -77,7 +81,10 @@ function addRandom(b: PlanBuilder, name: string, countName: string): void {
   const length = b.argument("ulong");
   b.steps.unshift({
     name: countName,
-    space: spaceFor,
+    space(count: number) {
+      checkSize(b.fn, countName, count);
+      return spaceFor(count);
+    },
     write(arena, argv, count: number) {
       argv[buffer] = arena.address + arena.take(count);
       argv[length] = count;
@@ -115,6 +122,9 @@ function addList(b: PlanBuilder): void {
 /** How often a list may grow between two calls before that is an error. */
 const LIST_TRIES = 5;
 
+/** How long a list may be. Slots and mechanisms are counted in tens. */
+const MOST_ENTRIES = 0x10_0000;
+
 /**
  * Asks how many, then for the list, again if it grew meanwhile. Asking first is not only for the size: it is what makes
  * a module look for slots anew.
@@ -129,6 +139,9 @@ function listPlan(fn: FunctionName, once: Plan, name: string): Plan {
           ({ list, needed }) => {
             if (list !== undefined) return { [name]: list };
             if (needed === 0) return { [name]: [] };
+            if ((needed as number) > MOST_ENTRIES) {
+              throw new CryptokiError(fn, "CKR_GENERAL_ERROR", `the module says that the list has ${needed} entries`);
+            }
             if (tries === 0) throw new CryptokiError(fn, "CKR_GENERAL_ERROR", "the list grows with every call");
             return ask(needed as number, tries - 1);
           },

@@ -2,10 +2,11 @@
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll, describe, expect, test } from "vitest";
+import { afterAll, describe, expect, onTestFinished, test } from "vitest";
 import { utf8 } from "../../../src/codec/bytes.ts";
 import { ModuleError, nativeModule } from "../../../src/native/module/index.ts";
 import { nss } from "../../support/nss.ts";
+import { hasCompiler, odd } from "../../support/odd.ts";
 import { type Peer, peer, peerPath } from "../../support/peers.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "keywright-libraries-"));
@@ -96,6 +97,47 @@ describe("files that are no module for this machine", () => {
 
   test("a library that is no PKCS#11 module says what it lacks", () => {
     expect(failure("libc.so.6").message).toBe("module libc.so.6: not a PKCS#11 module: it has no C_GetFunctionList");
+  });
+
+  describe.skipIf(!hasCompiler)("libraries that are odd at the door", () => {
+    function made(classic: Parameters<typeof odd>[0]): string {
+      const library = odd(classic);
+      onTestFinished(() => library.remove());
+      return library.path;
+    }
+
+    test.each([
+      ["LIST_FAILS", "its C_GetFunctionList answers CKR_GENERAL_ERROR"],
+      ["LIST_NULL", "its C_GetFunctionList gives no list (NULL)"],
+    ] as const)("one that has C_GetFunctionList and gives no list (%s) is told so", (classic, fault) => {
+      expect(failure(made(classic)).fault).toBe(fault);
+    });
+
+    test("a list of C_GetFunctionList has no functions of 3.0, whatever it says: there is other memory behind it", async () => {
+      const p11 = await nativeModule({ path: made("SAYS_3") }).open();
+      await p11.call("C_Initialize", { args: {} });
+      expect((await p11.call("C_GetSlotList", { tokenPresent: true })).slots).toEqual([7]);
+      expect(() => p11.call("C_SessionCancel", { session: 1, flags: 0 })).toThrow("CKR_FUNCTION_NOT_SUPPORTED");
+    });
+
+    test("a list of 2^40 slots is not believed", async () => {
+      const p11 = await nativeModule({ path: made("MANY_SLOTS") }).open();
+      await p11.call("C_Initialize", { args: {} });
+      expect(() => p11.call("C_GetSlotList", { tokenPresent: true })).toThrow(
+        "C_GetSlotList: CKR_GENERAL_ERROR, the module failed without saying why: the module says that the list has 1099511627776 entries",
+      );
+    });
+  });
+
+  test.skipIf(!peer("softhsm2"))("one that was cut off is told so, before the loader maps it", () => {
+    const library = readFileSync(peerPath("softhsm2")!);
+    const path = join(folder, "cut.so");
+    for (const length of [40, 100, 2000, library.length >> 1, library.length - 1]) {
+      writeFileSync(path, library.subarray(0, length));
+      expect(failure(path).fault).toMatch(
+        /^(?:not an ELF library|cut off: it has \d+ bytes where its headers want \d+)$/,
+      );
+    }
   });
 
   test.skipIf(!peer("softhsm2"))("a library that the loader refuses comes with what the loader said", () => {

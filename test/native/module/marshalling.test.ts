@@ -1,9 +1,10 @@
 /** Marshalling without a module: what is written into an arena is what was given, and fits the space asked for. */
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import type { Attribute, AttributeValue, ParameterValue, Ulong } from "../../../src/cryptoki/port.ts";
+import { CryptokiError } from "../../../src/cryptoki/errors.ts";
+import type { Attribute, AttributeValue, FunctionName, ParameterValue, Ulong } from "../../../src/cryptoki/port.ts";
 import { Arena } from "../../../src/native/module/arena.ts";
-import type { Calling, CFunction } from "../../../src/native/module/calling.ts";
+import type { Calling, CFunction, Values } from "../../../src/native/module/calling.ts";
 import { TRIPLE } from "../../../src/native/module/layout.ts";
 import { PLANS } from "../../../src/native/module/plans.ts";
 import { putTemplate, readValue, templateSpace } from "../../../src/native/module/values.ts";
@@ -140,7 +141,77 @@ describe("mechanism parameters", () => {
     const { how, cFunction } = calling(() => {});
     const mechanism = { type: 0x8000_0001, parameter: { hash: 1 } };
     expect(() => PLANS.C_SignInit.run(how, cFunction, { session: 1, mechanism, key: 2 })).toThrow(
-      "mechanism 0x80000001 takes its parameter as bytes",
+      "takes its parameter as bytes",
     );
+  });
+});
+
+describe("what a caller gives that C must not see is refused before anything is written", () => {
+  const session = 1;
+  const data = Uint8Array.of(1);
+  const sign = (mechanism: unknown) => ({ session, mechanism, key: 2 });
+  const gcm = { iv: new Uint8Array(12), ivBits: 96, aad: new Uint8Array(), tagBits: 128 };
+  const ctr = { counterBits: 128, counterBlock: new Uint8Array(16) };
+  const set = (value: unknown, type: number = CKA.CKA_LABEL[0]) => ({
+    session,
+    object: 1,
+    template: [{ type, value }],
+  });
+  const of = (mechanism: readonly [number, ...unknown[]], parameter: unknown) =>
+    sign({ type: mechanism[0], parameter });
+  test.each<[fn: FunctionName, values: Values, message: string]>([
+    [
+      "C_GenerateRandom",
+      { session, length: -1 },
+      "CKR_ARGUMENTS_BAD, an argument is not acceptable: length is -1, not a whole number from 0 to 2147483647",
+    ],
+    ["C_GenerateRandom", { session, length: 1.5 }, "length is 1.5, not"],
+    ["C_GenerateRandom", { session, length: 2 ** 40 }, "length is 1099511627776, not"],
+    ["C_Encrypt", { session, data, room: -5 }, "room is -5, not"],
+    ["C_Encrypt", { session, data, room: Number.NaN }, "room is NaN, not"],
+    ["C_Encrypt", { session, data }, "room is missing, not"],
+    ["C_Digest", { session, data: "text", room: 32 }, "data is a string, not bytes"],
+    ["C_Digest", { session: -1, data, room: 32 }, "session is -1, not a whole number from 0"],
+    ["C_Digest", { session: "1", data, room: 32 }, "session is a string, not a whole number from 0"],
+    ["C_Login", { session, userType: 1, pin: "1234" }, "pin is a string, not bytes"],
+    ["C_FindObjects", { session, max: -1 }, "max is -1, not"],
+    ["C_GetAttributeValue", { session, object: 1, requests: [{ type: 3, room: -8 }] }, "room of CKA_LABEL is -8, not"],
+    ["C_GetAttributeValue", { session, object: 1, requests: "CKA_LABEL" }, "requests are a string, not a list"],
+    [
+      "C_SetAttributeValue",
+      set(undefined),
+      "CKR_ATTRIBUTE_VALUE_INVALID, an attribute has an unacceptable value: CKA_LABEL is missing",
+    ],
+    ["C_SetAttributeValue", set("www"), "CKA_LABEL is a string, not bytes"],
+    ["C_SetAttributeValue", set(null), "CKA_LABEL is null, not bytes"],
+    ["C_SetAttributeValue", set(-1, CKA.CKA_VALUE_LEN[0]), "CKA_VALUE_LEN is -1, not bytes"],
+    ["C_SetAttributeValue", set([{ type: 3, value: "www" }], CKA.CKA_WRAP_TEMPLATE[0]), "CKA_LABEL is a string"],
+    ["C_SetAttributeValue", { session, object: 1, template: undefined }, "template is missing, not a list"],
+    ["C_SignInit", sign(undefined), "mechanism is missing without a type"],
+    ["C_SignInit", of(CKM.CKM_AES_GCM, null), "CKM_AES_GCM has the parameter null: leave it out"],
+    ["C_SignInit", of(CKM.CKM_AES_GCM, "iv"), "has a parameter that is a string"],
+    [
+      "C_SignInit",
+      of(CKM.CKM_AES_GCM, { ...gcm, aad: undefined }),
+      "CKR_MECHANISM_PARAM_INVALID, the mechanism's parameter is not acceptable: mechanism CKM_AES_GCM has aad that is missing, not bytes",
+    ],
+    ["C_SignInit", of(CKM.CKM_AES_GCM, { ...gcm, tagBits: 12.5 }), "has tagBits that is 12.5, not a whole number"],
+    [
+      "C_SignInit",
+      of(CKM.CKM_AES_CTR, { ...ctr, counterBlock: new Uint8Array(8) }),
+      "has counterBlock that is a Uint8Array, not 16 bytes",
+    ],
+    [
+      "C_SignInit",
+      of(CKM.CKM_AES_CTR, { ...ctr, counterBits: 1.5 }),
+      "has counterBits that is 1.5, not a whole number",
+    ],
+  ])("%s %j", (fn, values, message) => {
+    const { how, cFunction } = calling(() => {
+      throw new Error("it was called");
+    });
+    const call = () => PLANS[fn].run(how, cFunction, values);
+    expect(call).toThrow(CryptokiError);
+    expect(call).toThrow(message);
   });
 });

@@ -72,6 +72,61 @@ describe.skipIf(!peer("softhsm2"))("SoftHSM2, direct", () => {
     return object;
   }
 
+  describe("two applications of one library share its login, and neither ends the other's", () => {
+    const second = nativeModule(hsm);
+    let other: Cryptoki;
+    const state = async (of: Ulong) => Number((await p11.call("C_GetSessionInfo", { session: of })).info.state);
+    const READ_WRITE_USER = 3;
+    const READ_WRITE_PUBLIC = 2;
+    const login = (to: Cryptoki, of: Ulong) => to.call("C_Login", { session: of, userType: 1, pin: PIN });
+
+    beforeAll(async () => {
+      other = await second.open();
+      await other.call("C_Initialize", { args: {} });
+    });
+    afterAll(async () => {
+      await second.close();
+      if ((await state(session)) !== READ_WRITE_USER) await login(p11, session);
+    });
+
+    test("the first logs out, and the second stays logged in until it closes its last session", async () => {
+      const { session: its } = await other.call("C_OpenSession", { slot, flags: 6 });
+      const { session: another } = await other.call("C_OpenSession", { slot, flags: 6 });
+      await expect(Promise.resolve(login(other, its))).rejects.toThrow("CKR_USER_ALREADY_LOGGED_IN");
+      await p11.call("C_Logout", { session });
+      expect(await state(its)).toBe(READ_WRITE_USER);
+      expect(() => p11.call("C_Logout", { session })).toThrow("CKR_USER_NOT_LOGGED_IN");
+      await other.call("C_CloseSession", { session: another });
+      expect(await state(its)).toBe(READ_WRITE_USER);
+      await other.call("C_CloseSession", { session: its });
+      expect(await state(session)).toBe(READ_WRITE_PUBLIC);
+      await login(p11, session);
+    });
+
+    test("the second logs out, or ends, and the first stays logged in", async () => {
+      const { session: its } = await other.call("C_OpenSession", { slot, flags: 6 });
+      await expect(Promise.resolve(login(other, its))).rejects.toThrow("CKR_USER_ALREADY_LOGGED_IN");
+      await other.call("C_Logout", { session: its });
+      expect(await state(session)).toBe(READ_WRITE_USER);
+      await expect(Promise.resolve(login(other, its))).rejects.toThrow("CKR_USER_ALREADY_LOGGED_IN");
+      await other.call("C_CloseAllSessions", { slot });
+      expect(await state(session)).toBe(READ_WRITE_USER);
+      await other.call("C_Finalize", {});
+      expect(await state(session)).toBe(READ_WRITE_USER);
+      await other.call("C_Initialize", { args: {} });
+    });
+
+    test("one that ends while it alone is logged in leaves nobody logged in", async () => {
+      await p11.call("C_Logout", { session });
+      const { session: its } = await other.call("C_OpenSession", { slot, flags: 6 });
+      await login(other, its);
+      expect(await state(session)).toBe(READ_WRITE_USER);
+      await other.call("C_Finalize", {});
+      expect(await state(session)).toBe(READ_WRITE_PUBLIC);
+      await login(p11, session);
+    });
+  });
+
   test("texts come without their padding", async () => {
     const { info } = await p11.call("C_GetTokenInfo", { slot });
     expect(info.label).toBe("a token");
