@@ -8,6 +8,7 @@ import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { SHARE_ENV, Worker } from "node:worker_threads";
 import { scrubbedEnvironment } from "./environment.ts";
+import { keepDescriptors } from "./libc.ts";
 
 /** The entry scripts that tools/build.mjs makes in dist/bin. */
 export type EntryName = "module-thread" | "module-process";
@@ -45,6 +46,7 @@ export function startThread(name: EntryName, workerData: unknown): Worker {
  * `environment` and what every program needs. What it prints goes to this process's standard error.
  */
 export function startProcess(name: EntryName, environment: Readonly<Record<string, string>>): ChildProcess {
+  keepDescriptors();
   return fork(entryPath(name), [], {
     env: scrubbedEnvironment(environment),
     execArgv: [],

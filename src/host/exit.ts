@@ -17,6 +17,21 @@ export interface InUse {
 
 const inUse = new Set<InUse>();
 
+/**
+ * Runs work that the process's end waits for, but not longer than calls under way get: what `process.exit` would hang on
+ * (a thread of libuv's pool that makes a large key), or what should be noted before the end.
+ */
+export async function endingWaitsFor<T>(work: () => Promise<T>): Promise<T> {
+  let isBusy = true;
+  const forget = closeAtExit({ isBusy: () => isBusy, close: () => undefined });
+  try {
+    return await work();
+  } finally {
+    isBusy = false;
+    forget();
+  }
+}
+
 /** How long calls under way get to return, in ms. */
 const GRACE_MS = 2000;
 const POLL_MS = 20;

@@ -5,23 +5,15 @@
 import { type FileHandle, open } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { explainSystem, HostError } from "./errors.ts";
+import { explainSystem, HostError, systemCode } from "./errors.ts";
 import { makePrivateFolder } from "./files.ts";
+import { libc } from "./libc.ts";
 
 const LOCK_EX = 2;
 const LOCK_NB = 4;
 /** EAGAIN, which is also EWOULDBLOCK, on Linux. */
 const EAGAIN = 11;
 const POLL_MS = 50;
-
-let flock: ((fd: number, operation: number) => number) | undefined;
-let errno: (() => number) | undefined;
-
-async function loadFlock(): Promise<void> {
-  const { default: koffi } = await import("koffi");
-  flock ??= koffi.load(null).func("int flock(int fd, int operation)") as (fd: number, operation: number) => number;
-  errno ??= () => koffi.errno();
-}
 
 export interface LockOptions {
   /** The folder of the lock files; made when missing. */
@@ -39,7 +31,6 @@ export interface LockOptions {
  * @throws HostError naming the holder when a lock stays taken
  */
 export async function withLocks<T>(names: readonly string[], options: LockOptions, use: () => Promise<T>): Promise<T> {
-  await loadFlock();
   makePrivateFolder(options.folder);
   const held: FileHandle[] = [];
   try {
@@ -61,8 +52,8 @@ async function take(name: string, options: LockOptions): Promise<FileHandle> {
     throw new HostError(`cannot open the lock ${path}: ${explainSystem(error)}`, { cause: error });
   }
   try {
-    while (flock!(handle.fd, LOCK_EX | LOCK_NB) !== 0) {
-      if (errno!() !== EAGAIN) throw new HostError(`flock: errno ${errno!()} on ${path}`);
+    while (libc().flock(handle.fd, LOCK_EX | LOCK_NB) !== 0) {
+      if (libc().errno() !== EAGAIN) throw new HostError(`flock: errno ${libc().errno()} on ${path}`);
       const holder = (await readHolder(handle)) || "another process";
       if (!told) options.onWait?.(holder);
       told = true;
@@ -78,7 +69,8 @@ async function take(name: string, options: LockOptions): Promise<FileHandle> {
     return handle;
   } catch (error) {
     await handle.close();
-    throw error;
+    if (systemCode(error) === undefined || error instanceof HostError) throw error;
+    throw new HostError(`cannot write the lock ${path}: ${explainSystem(error)}`, { cause: error });
   }
 }
 

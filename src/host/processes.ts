@@ -1,10 +1,11 @@
 /**
  * Child processes. A child gets a few variables of ours and those that it is given, never the whole environment; it
- * inherits no lock and no open file (Node opens all of them close-on-exec).
+ * inherits no lock and no open file: Node opens its own close-on-exec, and those that it was started with are kept.
  * @module
  */
 import { scrubbedEnvironment } from "./environment.ts";
 import { explainSystem, HostError } from "./errors.ts";
+import { keepDescriptors } from "./libc.ts";
 
 /** How long to read on after a child's end, in ms. */
 const DRAIN_MS = 500;
@@ -35,6 +36,7 @@ export interface RunResult {
 export async function run(program: string, options: RunOptions): Promise<RunResult> {
   // Imported here: it costs 6 ms at start, and most commands run no program.
   const { spawn } = await import("node:child_process");
+  keepDescriptors();
   return new Promise((resolve, reject) => {
     const child = spawn(program, [...(options.arguments ?? [])], {
       env: scrubbedEnvironment(options.environment),

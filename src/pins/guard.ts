@@ -5,7 +5,7 @@
  */
 import { CryptokiError } from "../cryptoki/errors.ts";
 import type { Args, Awaitable, Cryptoki, FunctionName, PinTries, Reply, Structure, Ulong } from "../cryptoki/port.ts";
-import { closeAtExit } from "../host/exit.ts";
+import { endingWaitsFor } from "../host/exit.ts";
 import { hasFlag, TOKEN_FLAGS } from "../spec/flags.ts";
 import { CKS, CKU } from "../spec/objects.ts";
 import { identityOf, type PinMemory, type RoleMemory, recognise, refusal, type TokenIdentity } from "./memory.ts";
@@ -165,15 +165,8 @@ class Guard {
   }
 
   /** Keeps other logins to the token, and the end of this process, until the outcome is noted. */
-  async #undisturbed<T>(identity: TokenIdentity, use: () => Promise<T>): Promise<T> {
-    let isBusy = true;
-    const forget = closeAtExit({ isBusy: () => isBusy, close: () => undefined });
-    try {
-      return await this.#options.memory.exclusively(identity, use);
-    } finally {
-      isBusy = false;
-      forget();
-    }
+  #undisturbed<T>(identity: TokenIdentity, use: () => Promise<T>): Promise<T> {
+    return endingWaitsFor(() => this.#options.memory.exclusively(identity, use));
   }
 
   #now(): Date {

@@ -6,6 +6,7 @@ import { generateKeyPair } from "node:crypto";
 import { bytesToBigint } from "../../codec/bytes.ts";
 import type { Mechanism, Parameter, Ulong } from "../../cryptoki/port.ts";
 import { small } from "../../cryptoki/ulong.ts";
+import { endingWaitsFor } from "../../host/exit.ts";
 import type { Padding } from "../../native/libcrypto/contexts.ts";
 import { LibcryptoError } from "../../native/libcrypto/library.ts";
 import { attr, keyType, mech } from "../codes.ts";
@@ -296,12 +297,14 @@ function generateRsa(publicTemplate: Values): Promise<PairParts> {
     modulusLength,
     publicExponent: Number(exponent),
   };
-  return new Promise((resolve, reject) => {
-    generateKeyPair("rsa", options, (error, publicKey, privateKey) => {
-      if (error !== null) return reject(error);
-      resolve(exportPair(publicKey, privateKey));
+  const made = () =>
+    new Promise<ReturnType<typeof exportPair>>((resolve, reject) => {
+      generateKeyPair("rsa", options, (error, publicKey, privateKey) => {
+        if (error !== null) return reject(error);
+        resolve(exportPair(publicKey, privateKey));
+      });
     });
-  });
+  return endingWaitsFor(made);
 }
 
 export const rsaMechanisms: Definitions = [
