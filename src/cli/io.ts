@@ -31,6 +31,7 @@ export interface IoOptions {
 
 export class Io {
   readonly #options: IoOptions;
+  #asking = 0;
 
   constructor(options: IoOptions) {
     this.#options = options;
@@ -39,6 +40,11 @@ export class Io {
   /** Whether a person can be asked. */
   get interactive(): boolean {
     return process.stdin.isTTY === true && process.stderr.isTTY === true;
+  }
+
+  /** Whether a person is being asked at this moment: what is told then would stand in the question. */
+  get isAsking(): boolean {
+    return this.#asking > 0;
   }
 
   get style(): Style {
@@ -97,7 +103,10 @@ export class Io {
 
   /** Asks for a PIN on the terminal, without echo. The caller wipes the answer. */
   async askPin(question: string): Promise<Uint8Array> {
-    const answer = await readHidden(visible(question));
+    this.#asking += 1;
+    const answer = await readHidden(visible(question)).finally(() => {
+      this.#asking -= 1;
+    });
     if (answer !== undefined) return answer;
     process.kill(process.pid, "SIGINT");
     // The signal ends the process; a promise alone would not keep it until then.

@@ -46,6 +46,7 @@ async function dispatch(argv: readonly string[], io: Io): Promise<ExitCode> {
         name,
         COMMANDS.map((one) => one.name),
       ),
+      argv[0]?.startsWith("-") === true ? "options stand after the command" : "",
       "see: keywright --help",
     ]);
   }
@@ -81,7 +82,7 @@ async function readInput({ spec }: CommandFile, argv: readonly string[]): Promis
   try {
     parsed = parseArgs({ args: [...argv], options: config, allowPositionals: true, strict: true });
   } catch (error) {
-    const message = lower((error as Error).message.split(". ")[0]!);
+    const message = lower((error as Error).message.split(/\. |\n/)[0]!);
     const unknown = /^unknown option '(-[^']*)'/.exec(message)?.[1];
     const near =
       unknown === undefined

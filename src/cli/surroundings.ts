@@ -19,8 +19,8 @@ export const FILE_OPTION = {
   file: text("FILE", "the declaration (default: keys.yaml)", "f"),
 } as const;
 
-/** Reads the declaration that the command line names. */
-export async function loadDeclaration(input: { file?: string | undefined }): Promise<Declaration> {
+/** Reads the declaration that the command line names. @param input `word`: what is looked for in it */
+export async function loadDeclaration(input: { file?: string | undefined; word?: string }): Promise<Declaration> {
   const file = resolve(input.file ?? "keys.yaml");
   let contents: string;
   try {
@@ -28,6 +28,9 @@ export async function loadDeclaration(input: { file?: string | undefined }): Pro
   } catch (error) {
     throw new UsageError(`cannot read the declaration ${file}: ${explainSystem(error)}`, [
       input.file === undefined ? "name one with --file" : "keywright schema prints what a declaration may hold",
+      ...(input.word === undefined
+        ? []
+        : [`a token that is not declared is named by its URI: pkcs11:token=${input.word}`]),
     ]);
   }
   // Reading YAML takes time to load, and a URI needs none of it.

@@ -61,7 +61,7 @@ export interface Target {
 export async function findTarget(word: string | undefined, input: TargetInput, io: Io): Promise<Target> {
   const pins: TokenPins = { pin: pinSource("--pin", input.pin), soPin: pinSource("--so-pin", input.soPin) };
   if (word === undefined || isUri(word)) return byUri(word ?? "pkcs11:", input, pins, io);
-  const declaration = await loadDeclaration(input);
+  const declaration = await loadDeclaration({ ...input, word });
   return byName(word, declaration, input, pins);
 }
 

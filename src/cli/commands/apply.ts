@@ -100,7 +100,9 @@ function progressOn(io: Io): Progress {
   return {
     begin(step) {
       const began = Date.now();
-      alive = setInterval(() => io.tell(`  … ${line(step)}: ${Math.round((Date.now() - began) / 1000)} s`), 5000);
+      alive = setInterval(() => {
+        if (!io.isAsking) io.tell(`  … ${line(step)}: ${Math.round((Date.now() - began) / 1000)} s`);
+      }, 5000);
       alive.unref();
     },
     end(step, error) {
