@@ -5,11 +5,11 @@
 import { resolve } from "node:path";
 import { formatUri, objectUri, parseUri } from "../cryptoki/uri.ts";
 import { formatName } from "../x509/names.ts";
-import { readCertificate } from "../x509/read.ts";
 import type { Declaration } from "./declaration.ts";
 import { typeOf } from "./declaration.ts";
 import { finalIdentity, standing } from "./identities.ts";
 import type { Observation, SeenObject } from "./observation.ts";
+import { certificateFacts } from "./plan/certificate.ts";
 import { newest } from "./plan/disentangle.ts";
 import { keyUri } from "./plan/publish.ts";
 import type { Plan, Step } from "./plan/steps.ts";
@@ -74,7 +74,7 @@ function keyStatus(declaration: Declaration, observation: Observation, plan: Pla
   }
   const mine = seen.objects.filter((object) => standing(object, key, true) === "final");
   const certificate = newest(mine.filter((object) => object.class === "certificate"));
-  const facts = certificate === undefined ? undefined : readCertificate(Buffer.from(certificate.der!, "base64"));
+  const facts = certificateFacts(certificate);
   const waiting = steps.find(
     (step): step is Extract<Step, { action: "wait" | "skip" }> => step.action === "wait" || step.action === "skip",
   );

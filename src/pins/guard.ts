@@ -137,15 +137,19 @@ class Guard {
       // As it is now that nobody else logs in.
       const info = await this.#info(fn, slot);
       const tries = await this.#tries(slot, info, role);
-      const before = await this.#settle(identity, role, info, tries);
+      const recalled = await memory.recall(identity, role);
+      const before = this.#settle(recalled, role, info, tries);
       const remembered = await recognise(pin, before.refused);
       const waste = wasteful(fn, { role, identity, memory: before, remembered, tries, attended });
       if (waste !== undefined) throw waste;
+      // Only where nothing else tells how a login ended that this process does not live to see.
+      const isPending = tries === "unknown" && !attended;
       const at = this.#now().toISOString();
-      await memory.remember(identity, role, { ...before, pending: { at, attended } });
+      if (isPending) await memory.remember(identity, role, { ...before, pending: { at, attended } });
+      const isNoted = isPending || recalled.pending !== undefined || !isEmpty(recalled);
       try {
         const reply = await send();
-        await memory.remember(identity, role, undefined);
+        if (isNoted) await memory.remember(identity, role, undefined);
         return reply;
       } catch (error) {
         if (!(error instanceof CryptokiError)) throw error;
@@ -156,7 +160,7 @@ class Guard {
             refused: [...before.refused, await refusal(pin, this.#now())],
             unattended: before.unattended + (attended ? 0 : 1),
           });
-        } else if (outcome === "untried") {
+        } else if (outcome === "untried" && isNoted) {
           await memory.remember(identity, role, isEmpty(before) ? undefined : before);
         }
         throw refused(error, role, identity, habits);
@@ -178,8 +182,7 @@ class Guard {
    * are left, that decides. One that shows failures and shows none has not refused it; of any other token it may be that it
    * has, and that counts as a failure.
    */
-  async #settle(identity: TokenIdentity, role: Role, info: Structure<"tokenInfo">, tries: Tries): Promise<RoleMemory> {
-    const { pending, ...rest } = await this.#options.memory.recall(identity, role);
+  #settle({ pending, ...rest }: RoleMemory, role: Role, info: Structure<"tokenInfo">, tries: Tries): RoleMemory {
     if (pending === undefined || pending.attended || tries !== "unknown") return rest;
     const failed = !this.#habits(info).showsFailures || countLow(info, role);
     return failed ? { ...rest, unattended: rest.unattended + 1 } : rest;

@@ -44,9 +44,18 @@ export interface Renewal {
   readonly byTime: boolean;
 }
 
+/** Each is asked several times while its key is planned. */
+const read = new WeakMap<SeenObject, CertificateFacts>();
+
 /** What a certificate object of a token says. */
 export function certificateFacts(object: SeenObject | undefined): CertificateFacts | undefined {
-  return object?.der === undefined ? undefined : readCertificate(Buffer.from(object.der, "base64"));
+  if (object?.der === undefined) return undefined;
+  let facts = read.get(object);
+  if (facts === undefined) {
+    facts = readCertificate(Buffer.from(object.der, "base64"));
+    read.set(object, facts);
+  }
+  return facts;
 }
 
 /**
@@ -110,11 +119,10 @@ export function day(date: Date): string {
  */
 export function renewal(
   declared: CertificateDeclaration,
-  der: Uint8Array,
+  facts: CertificateFacts,
   issuer: IssuerState | undefined,
   now: Date,
 ): Renewal | undefined {
-  const facts = readCertificate(der);
   // When an outside CA lets a certificate begin is its own business, as is what it writes.
   const outside = declared.csr !== undefined || declared.import !== undefined;
   if (!outside && facts.notBefore.getTime() - now.getTime() > CLOCK_TOLERANCE) {

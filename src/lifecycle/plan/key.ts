@@ -232,8 +232,7 @@ class KeyPlanner {
       }
       return this.#certify(finalIdentity(this.#key), "adopt", "the key has no certificate", false);
     }
-    const der = Buffer.from(found.certificate.der!, "base64");
-    const due = renewal(declared, der, this.#context.issuer, this.#context.now);
+    const due = renewal(declared, certificateFacts(found.certificate)!, this.#context.issuer, this.#context.now);
     if (due === undefined) return this.#keep(found.certificate, objects);
     if (due.byTime && declared.renewKey) return this.#rotate(due.reason, found, objects);
     const outcome = this.#certify(finalIdentity(this.#key), "renew", due.reason, false);

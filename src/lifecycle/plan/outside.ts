@@ -54,7 +54,7 @@ export function planOutside(
     ask(context, steps, found, finalIdentity(key), "the key has no certificate");
     return unchanged(key.name, steps.steps, undefined);
   }
-  const due = renewal(key.certificate!, facts.der, undefined, now);
+  const due = renewal(key.certificate!, facts, undefined, now);
   if (due === undefined) return undefined;
   if (key.certificate!.renewKey) return { rotate: due.reason };
   ask(context, steps, found, finalIdentity(key), due.reason);
