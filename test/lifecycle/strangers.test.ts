@@ -2,6 +2,8 @@
 import { mkdirSync, readdirSync, renameSync, rmSync, symlinkSync } from "node:fs";
 import { describe, expect, onTestFinished, test } from "vitest";
 import { CryptokiError } from "../../src/cryptoki/errors.ts";
+import { Pin } from "../../src/cryptoki/pin.ts";
+import { withFreshToken } from "../../src/lifecycle/access.ts";
 import type { Step } from "../../src/lifecycle/plan/steps.ts";
 import { templatesOfTest } from "../support/templates.ts";
 import { World } from "../support/world.ts";
@@ -133,6 +135,23 @@ describe("what is not as it was left", () => {
     expect((await w.plan()).steps).toMatchObject([{ action: "keep" }, { action: "refuse", key: "b" }]);
     declare("./store/token.db");
     await expect(w.plan()).rejects.toThrow("it is the same token as demo");
+  });
+
+  test("a token that has its label and no user PIN is given one; what fails meanwhile fails once, as what it is", async () => {
+    const w = world(CA);
+    const { tokens } = await w.declaration();
+    await withFreshToken(tokens.demo!, w.surroundings(), async (blank) => {
+      await blank!.initialise("demo", Pin.from("so-12345678"));
+    });
+    expect((await w.plan()).steps[0]).toEqual({ action: "initialise", token: "demo", label: "demo", onlyPin: true });
+    let asked = 0;
+    const stop = () => {
+      asked += 1;
+      return Promise.reject(new Error("stop"));
+    };
+    await expect(w.applied({ confirm: stop })).rejects.toThrow("stop");
+    expect(asked).toBe(1);
+    expect(await w.applied()).toEqual(["ca done"]);
   });
 
   test("a label alone makes nothing a replacement or an archive", async () => {
