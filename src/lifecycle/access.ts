@@ -96,6 +96,12 @@ export class PresentToken {
   }
 }
 
+/** Where a declared token is, in one spelling. */
+export function reachOf(declared: TokenDeclaration, surroundings: Surroundings): string {
+  const { module, store, environment, reserved } = declared;
+  return surroundings.reach?.(declared) ?? JSON.stringify([module, store, environment, reserved]);
+}
+
 /** How the PINs of a declared token are read. */
 export function pinContext({ name }: TokenDeclaration, { folder, readPin }: Surroundings): PinContext {
   return { name, folder, read: readPin };

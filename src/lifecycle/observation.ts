@@ -103,6 +103,8 @@ export interface Observation {
   readonly pendingHooks: readonly string[];
   /** Names of tokens whose initHook is not. */
   readonly pendingInitHooks: readonly string[];
+  /** The public keys, by digest, that a run which did not end was replacing; empty for one not known. By name of key. */
+  readonly replaced: Readonly<Record<string, readonly string[]>>;
 }
 
 /** A digest of an observation, without handles: the same for the same state of the world. */

@@ -16,9 +16,9 @@ import { CKM } from "../spec/mechanisms.ts";
 import { X509Error } from "../x509/errors.ts";
 import { curveFromParams, spkiFromAttributes } from "../x509/public-keys.ts";
 import { fingerprint, readCertificate, readCertificates, requestPublicKey } from "../x509/read.ts";
-import type { Access, PresentToken, Surroundings } from "./access.ts";
+import { type Access, type PresentToken, reachOf, type Surroundings } from "./access.ts";
 import type { Declaration } from "./declaration.ts";
-import { isPending } from "./hook-markers.ts";
+import { isMarked, keyMarker, replacedBy, tokenMarker } from "./markers.ts";
 import { matchPrivateKeys } from "./match.ts";
 import type { CanGenerate, Observation, SeenFile, SeenImport, SeenObject, SeenToken } from "./observation.ts";
 import { keyTypeText } from "./values.ts";
@@ -52,13 +52,19 @@ export async function observe(
       imports[whole] = await observeImport(whole);
     }
   }
-  const pendingHooks = Object.values(declaration.keys)
-    .filter((key) => isPending(surroundings, { token: declaration.tokens[key.token]!, key: key.name }))
-    .map(({ name }) => name);
+  const pendingHooks: string[] = [];
+  const replaced: Record<string, string[]> = {};
+  for (const key of Object.values(declaration.keys)) {
+    const access = accesses.get(key.token);
+    if (access?.state !== "present") continue;
+    if (isMarked(keyMarker("hooks", access, key, surroundings))) pendingHooks.push(key.name);
+    const publicKeys = replacedBy(keyMarker("replacements", access, key, surroundings));
+    if (publicKeys.length > 0) replaced[key.name] = publicKeys;
+  }
   const pendingInitHooks = Object.values(declaration.tokens)
-    .filter((token) => isPending(surroundings, { token }))
+    .filter((token) => isMarked(tokenMarker(token, surroundings)))
     .map(({ name }) => name);
-  return { tokens, files, imports, requests, pendingHooks, pendingInitHooks };
+  return { tokens, files, imports, requests, pendingHooks, pendingInitHooks, replaced };
 }
 
 async function observeToken(access: Access, surroundings: Surroundings): Promise<SeenToken> {
@@ -73,7 +79,7 @@ async function observeToken(access: Access, surroundings: Surroundings): Promise
     return {
       state: "present",
       uri: access.token.uri,
-      reach: surroundings.reach?.(access.declared) ?? declaredReach(access.declared),
+      reach: reachOf(access.declared, surroundings),
       family: access.family.name,
       loggedIn: access.loggedIn,
       canGenerate: await observeMechanisms(access.token),
@@ -84,10 +90,6 @@ async function observeToken(access: Access, surroundings: Surroundings): Promise
     if (error instanceof KeywrightError) return failed(error);
     throw error;
   }
-}
-
-function declaredReach({ module, store, environment, reserved }: Access["declared"]): string {
-  return JSON.stringify([module, store, environment, reserved]);
 }
 
 function failed(error: KeywrightError | HostError): SeenToken {

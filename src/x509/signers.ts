@@ -115,10 +115,7 @@ export async function signerFor(session: Session, key: TokenObject, options: Sig
   throw new X509Error(`a key of type ${type ?? "unknown"} cannot sign`);
 }
 
-/**
- * A signer that shows that a key is there and works, in any form that the token and the key allow; undefined when there
- * is none.
- */
+/** A signer in any form that the token and the key allow; undefined when there is none. */
 export async function anySignerFor(session: Session, key: TokenObject): Promise<TokenSigner | undefined> {
   const digests = Object.keys(DIGESTS) as DigestName[];
   const forms = [false, true].flatMap((pss) => digests.map((digest) => ({ pss, digest })));

@@ -21,7 +21,7 @@ describe("what is not as it was left", () => {
   test("from the first change under a key's identity a marker says that its hook is to run", async () => {
     const w = world(CA.replace("publish:", "hook: ./hook, publish:"));
     w.write("hook", "#!/bin/sh\n", 0o755);
-    const marker = () => readdirSync(w.path("state/hooks")).some((name) => name.startsWith("key-ca-"));
+    const marker = () => readdirSync(w.path("state/hooks")).some((name) => name.startsWith("key-"));
     mkdirSync(w.path("state/hooks"), { recursive: true });
     await w.applied();
     expect(marker()).toBe(false);

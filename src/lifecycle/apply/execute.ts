@@ -23,11 +23,11 @@ import { makeRequest, requestPem } from "../../x509/requests.ts";
 import { signerFor } from "../../x509/signers.ts";
 import type { Access, PresentToken, Surroundings } from "../access.ts";
 import type { Declaration, KeyDeclaration } from "../declaration.ts";
-import { type HookOf, markHook, unmarkHook } from "../hook-markers.ts";
 import { runHook } from "../hooks.ts";
 import { finalIdentity, newIdentity } from "../identities.ts";
+import { keyMarker, type Marker, mark, unmark } from "../markers.ts";
 import { keyUri, needsIssuers } from "../plan/publish.ts";
-import type { Plan, Step } from "../plan/steps.ts";
+import { type Plan, publicKeysOf, type Step } from "../plan/steps.ts";
 import { publish } from "./files.ts";
 import {
   ApplyError,
@@ -159,12 +159,11 @@ class KeyRun {
   async step(step: Step): Promise<void> {
     // From the first change of what stands under the key's identity, the hook is to run, whatever happens in between.
     if (CHANGES_IDENTITY.includes(step.action) && this.#key.certificate?.hook !== undefined) {
-      await markHook(this.#surroundings, this.#hookOf);
+      await mark(this.#hookMarker);
     }
     switch (step.action) {
       case "generate":
-        this.#made.push(...(await generate(this.#at, this.#key, step.identity)));
-        return;
+        return this.#generate(step);
       case "issue":
       case "adopt":
       case "renew":
@@ -176,13 +175,9 @@ class KeyRun {
       case "promote":
         return this.#promote(step);
       case "archive":
-        return rename(
-          this.#at,
-          step.objects.map(({ handle }) => handle),
-          step.identity,
-        );
+        return this.#archive(step);
       case "retire":
-        return retire(this.#at, step.objects);
+        return this.#retire(step);
       case "publish":
         return this.#publish(step);
       case "ask":
@@ -197,6 +192,26 @@ class KeyRun {
       case "refuse":
         return;
     }
+  }
+
+  async #generate({ identity }: StepOf<"generate">): Promise<void> {
+    this.#made.push(...(await generate(this.#at, this.#key, identity)));
+    // What made room for it is not what stands there any more.
+    if (identity.id === this.#key.id) await unmark(this.#replacement);
+  }
+
+  async #archive({ objects, identity }: StepOf<"archive">): Promise<void> {
+    await rename(
+      this.#at,
+      objects.map(({ handle }) => handle),
+      identity,
+    );
+    await unmark(this.#replacement);
+  }
+
+  async #retire({ objects, makesRoom }: StepOf<"retire">): Promise<void> {
+    if (makesRoom === true) await mark(this.#replacement, { replaces: publicKeysOf(objects) });
+    await retire(this.#at, objects);
   }
 
   async #issue({ identity, certificate }: StepOf<"issue" | "adopt" | "renew">): Promise<void> {
@@ -249,20 +264,22 @@ class KeyRun {
   }
 
   /** The new key takes its place: not before it was seen to work, by this run or by this step. */
-  async #promote({ identity, objects }: StepOf<"promote">): Promise<void> {
+  async #promote({ identity, objects, replaces }: StepOf<"promote">): Promise<void> {
     const prepared = newIdentity(this.#key);
     const keyWaits = this.#made.length > 0 || objects.some((object) => object.class === "private");
     if (!this.#proven && keyWaits) {
       await prove(this.#at, this.#key, prepared, await spkiAt(this.#at.session, prepared));
     }
     const handles: Ulong[] = [...objects.map(({ handle }) => handle), ...this.#made.map(({ handle }) => handle)];
+    // From now on two stand under one identity.
+    if (replaces.length > 0) await mark(this.#replacement, { replaces });
     await rename(this.#at, [...new Set(handles)], identity);
   }
 
   async #publish({ files }: StepOf<"publish">): Promise<void> {
     const certificate = await this.#certificateOf(this.#key);
     // From here until the hook has run, the marker says that it is to run.
-    if (this.#key.certificate!.hook !== undefined) await markHook(this.#surroundings, this.#hookOf);
+    if (this.#key.certificate!.hook !== undefined) await mark(this.#hookMarker);
     const issuers: Uint8Array[] = [];
     const above = files.some(({ what }) => needsIssuers(what)) ? this.#key.certificate!.issuer : undefined;
     for (let name = above; name !== undefined; ) {
@@ -273,8 +290,12 @@ class KeyRun {
     await publish(files, { certificate: certificate.der, issuers }, this.#uri(), this.#surroundings.folder);
   }
 
-  get #hookOf(): HookOf {
-    return { token: this.#declaration.tokens[this.#key.token]!, key: this.#key.name };
+  get #hookMarker(): Marker {
+    return keyMarker("hooks", this.#at, this.#key, this.#surroundings);
+  }
+
+  get #replacement(): Marker {
+    return keyMarker("replacements", this.#at, this.#key, this.#surroundings);
   }
 
   #uri(): string {
@@ -287,9 +308,9 @@ class KeyRun {
 
   async #hook({ hook }: StepOf<"hook">): Promise<void> {
     const certificate = await this.#certificateOf(this.#key);
-    await markHook(this.#surroundings, this.#hookOf);
+    await mark(this.#hookMarker);
     await this.#callHook(hook, "new", certificate);
-    await unmarkHook(this.#surroundings, this.#hookOf);
+    await unmark(this.#hookMarker);
   }
 
   #callHook(hook: string, event: "old" | "new", certificate: CertificateFacts): Promise<void> {

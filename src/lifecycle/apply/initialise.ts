@@ -11,8 +11,8 @@ import { PinSourceError } from "../../pins/sources.ts";
 import { UNAVAILABLE_INFORMATION } from "../../spec/structures.ts";
 import { type Access, pinContext, type Surroundings, withFreshToken } from "../access.ts";
 import type { TokenDeclaration } from "../declaration.ts";
-import { markHook, unmarkHook } from "../hook-markers.ts";
 import { runInitHook } from "../hooks.ts";
+import { mark, tokenMarker, unmark } from "../markers.ts";
 import { MAKING_TOKENS, type TokenLockOptions, withTokenLocks } from "../token-locks.ts";
 import { ApplyError } from "./keys.ts";
 
@@ -120,7 +120,7 @@ export async function initialiseToken(
         withFreshToken(declared, surroundings, async (fresh) => {
           requireUnchanged(blank, fresh, `the token ${declared.name}`);
           // From here on the hook is to run, whatever happens in between.
-          if (declared.initHook !== undefined) await markHook(surroundings, { token: declared });
+          if (declared.initHook !== undefined) await mark(tokenMarker(declared, surroundings));
           await change(fresh);
           uri = fresh.uri;
         }),
@@ -133,5 +133,5 @@ export async function initialiseToken(
 export async function runTokenHook(declared: TokenDeclaration, uri: string, surroundings: Surroundings): Promise<void> {
   if (declared.initHook === undefined) return;
   await runInitHook(declared.initHook, surroundings.folder, declared.name, uri);
-  await unmarkHook(surroundings, { token: declared });
+  await unmark(tokenMarker(declared, surroundings));
 }

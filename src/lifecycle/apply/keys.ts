@@ -2,7 +2,7 @@
  * The steps of a plan that change objects in a token.
  * @module
  */
-import { randomBytes, X509Certificate } from "node:crypto";
+import { X509Certificate } from "node:crypto";
 import type { Attributes } from "../../cryptoki/attributes.ts";
 import { CryptokiError, KeywrightError } from "../../cryptoki/errors.ts";
 import { digestByName } from "../../cryptoki/mechanisms.ts";
@@ -10,9 +10,10 @@ import type { TokenObject } from "../../cryptoki/session/objects.ts";
 import type { Session } from "../../cryptoki/session/session.ts";
 import { makeCertificate } from "../../x509/certificates.ts";
 import { parseName } from "../../x509/names.ts";
+import { possessionOf } from "../../x509/possession.ts";
 import { PUBLIC_KEY_ATTRIBUTES, publicKeyObject, publicKeyOf, spkiFromAttributes } from "../../x509/public-keys.ts";
 import { type CertificateFacts, fingerprint, readCertificate } from "../../x509/read.ts";
-import { anySignerFor, signerFor, verifies } from "../../x509/signers.ts";
+import { signerFor } from "../../x509/signers.ts";
 import type { PresentToken } from "../access.ts";
 import type { KeyDeclaration } from "../declaration.ts";
 import { finalIdentity, type Identity } from "../identities.ts";
@@ -120,9 +121,9 @@ async function unloadKeys(...tokens: PresentToken[]): Promise<void> {
 }
 
 /**
- * Signs random bytes with a key and verifies them with its public key, outside the token; a key that may not sign cannot
- * be proven so.
- * @throws ApplyError when the signature does not verify
+ * Uses a key, and sees outside the token that it is its public key's; one that may neither sign nor agree on a secret
+ * cannot be proven so.
+ * @throws ApplyError when it belongs to another
  */
 export async function prove(
   at: PresentToken,
@@ -130,13 +131,10 @@ export async function prove(
   identity: Identity,
   spki: Uint8Array,
 ): Promise<void> {
-  if (key.type.algorithm === "Montgomery" || !key.usage.includes("sign")) return;
   await at.unloadKeys();
-  const signer = await anySignerFor(at.session, await privateKeyAt(at.session, identity));
-  if (signer === undefined) return;
-  const data = randomBytes(64);
-  if (!verifies(signer, spki, data, await signer.sign(data))) {
-    throw new ApplyError(`a signature of ${key.name} does not verify with its public key`, {
+  const possession = await possessionOf(at.session, await privateKeyAt(at.session, identity));
+  if ((await possession?.(spki)) === false) {
+    throw new ApplyError(`the private key of ${key.name} does not belong to its public key`, {
       hints: ["the public key object with its id belongs to another key"],
     });
   }

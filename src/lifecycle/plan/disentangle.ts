@@ -12,6 +12,8 @@ export interface KeyObjects {
   readonly final: readonly SeenObject[];
   readonly fresh: readonly SeenObject[];
   readonly archived: readonly SeenObject[];
+  /** The public keys, by digest, that a run which did not end was replacing; empty for one not known. */
+  readonly replaced: readonly string[];
 }
 
 /** What they amount to. */
@@ -35,12 +37,15 @@ export interface Disentangled {
 const privates = (objects: readonly SeenObject[]) => objects.filter((object) => object.class === "private");
 
 /** Sorts the objects of a key. */
-export function disentangle({ final, fresh, archived }: KeyObjects): Disentangled {
+export function disentangle(objects: KeyObjects): Disentangled {
+  const { final, fresh } = objects;
   const all = [...final, ...fresh];
-  const wanted = currentKey(final, fresh);
+  const wanted = currentKey(objects);
   if (typeof wanted === "object") return nothing(wanted.refuse);
-  const belongs = (object: SeenObject) =>
-    wanted === undefined || object.publicKey === undefined || object.publicKey === wanted;
+  // What does not tell whose it is belongs to the key, unless that has its private key already.
+  const isTold = wanted !== undefined && privates(all).some(({ publicKey }) => publicKey === wanted);
+  const belongs = ({ class: kind, publicKey }: SeenObject) =>
+    wanted === undefined || publicKey === wanted || (publicKey === undefined && !(isTold && kind === "private"));
   const privateKey = privates(all).find(belongs);
   const certificate = newest(all.filter((object) => object.class === "certificate" && object.publicKey === wanted));
   const duplicates = privates(all).filter(belongs);
@@ -51,7 +56,13 @@ export function disentangle({ final, fresh, archived }: KeyObjects): Disentangle
       !belongs(object) || (object.class === "certificate" && certificate !== undefined && object !== certificate),
   );
   const stranger =
-    fresh.length > 0 ? undefined : old.find((object) => !wasReplaced(object, final, archived, certificate));
+    fresh.length > 0
+      ? besideReplacement(
+          objects,
+          old.filter((object) => !belongs(object)),
+        )
+      : old.find((object) => !wasReplaced(object, objects, certificate));
+  if (typeof stranger === "string") return nothing(stranger);
   if (stranger !== undefined) {
     const what = stranger.class === "certificate" ? "the certificate" : `a ${stranger.class} key`;
     return nothing(`${what} with its id belongs to another key, and is not what was replaced`);
@@ -67,17 +78,27 @@ export function disentangle({ final, fresh, archived }: KeyObjects): Disentangle
 }
 
 /**
+ * While a replacement is under way, what stands under the identity without belonging to it is one key, with what belongs
+ * to that: the one that is replaced.
+ */
+function besideReplacement(objects: KeyObjects, old: readonly SeenObject[]): SeenObject | string | undefined {
+  const others = old.filter(({ publicKey }) => !objects.replaced.includes(publicKey ?? ""));
+  if (others.length < old.length) return others[0];
+  return disentangle({ ...objects, final: old, fresh: [] }).refuse;
+}
+
+/**
  * Whether something that stands under the identity without belonging to the key is what a run that died has left there:
- * an older certificate of the key; a part of what was archived; a whole key that was certified for the same name. All
- * else was put there by somebody, and is not touched.
+ * what its marker names; or, should the state folder be lost, an older certificate of the key, a part of what was
+ * archived, a whole key that was certified for the same name. All else was put there by somebody, and is not touched.
  */
 function wasReplaced(
   object: SeenObject,
-  final: readonly SeenObject[],
-  archived: readonly SeenObject[],
+  { final, archived, replaced }: KeyObjects,
   current: SeenObject | undefined,
 ): boolean {
   const { publicKey } = object;
+  if (replaced.includes(publicKey ?? "")) return true;
   if (object.class === "certificate" && publicKey === current?.publicKey) return true;
   const sameKey = (one: SeenObject) => publicKey !== undefined && one.publicKey === publicKey;
   if (archived.some(sameKey)) return true;
@@ -108,12 +129,10 @@ function nothing(refuse: string): Disentangled {
 
 /**
  * The public key, by digest, of the key that is or is about to be current. A replacement under way wins: it was proven
- * before any of its objects took the final identity. Without one, the key with the newest certificate does.
+ * before any of its objects took the final identity. Without one, it is the key that no marker says was being replaced;
+ * should the state folder be lost, the one with the newest certificate.
  */
-function currentKey(
-  final: readonly SeenObject[],
-  fresh: readonly SeenObject[],
-): string | undefined | { refuse: string } {
+function currentKey({ final, fresh, replaced }: KeyObjects): string | undefined | { refuse: string } {
   const replacement = distinct(fresh);
   if (replacement.length > 1) return { refuse: "two replacements are being prepared at once" };
   if (replacement.length === 1) return replacement[0];
@@ -121,6 +140,8 @@ function currentKey(
   if (keys.length === 1 && privates(final).every((object) => object.publicKey !== undefined)) return keys[0];
   if (privates(final).length === 0) return distinct(final)[0];
   if (privates(final).length === 1) return keys[0];
+  const [left, ...more] = privates(final).filter(({ publicKey }) => !replaced.includes(publicKey ?? ""));
+  if (left?.publicKey !== undefined && more.length === 0) return left.publicKey;
   const certificates = final.filter(
     (object) => object.class === "certificate" && keys.includes(object.publicKey ?? ""),
   );

@@ -47,9 +47,8 @@ export function withFiles(
 ): Step[] {
   const publishes = (step: Step) => step.action === "publish" || step.action === "hook";
   const { steps } = outcome;
-  // What makes room for a new key (a token that cannot keep both) goes before it; what was replaced goes last.
-  const generates = steps.findIndex(({ action }) => action === "generate");
-  const last = (step: Step) => step.action === "retire" && steps.indexOf(step) > generates;
+  // What makes room for a new key goes before it; what was replaced goes last.
+  const last = (step: Step) => step.action === "retire" && step.makesRoom !== true;
   const ordered = [
     ...steps.filter((step) => !publishes(step) && !last(step)),
     ...steps.filter(publishes),

@@ -5,9 +5,16 @@
 import type { KeyDeclaration } from "../declaration.ts";
 import { typeOf } from "../declaration.ts";
 import { archiveIdentity, finalIdentity, type Identity } from "../identities.ts";
-import type { SeenObject } from "../observation.ts";
+import type { SeenClass, SeenObject } from "../observation.ts";
 import type { CertificatePlan } from "./steps.ts";
-import { refOf, type Step } from "./steps.ts";
+import { type ObjectRef, publicKeysOf, refOf, type Step } from "./steps.ts";
+
+const CLASSES: readonly SeenClass[] = ["private", "public", "certificate"];
+
+/** Private keys go first, so that what is found by its id has its private key; and what is left of one tells whose it was. */
+function inOrder(objects: readonly SeenObject[]): ObjectRef[] {
+  return [...objects].sort((a, b) => CLASSES.indexOf(a.class) - CLASSES.indexOf(b.class)).map(refOf);
+}
 
 export class KeySteps {
   readonly steps: Step[] = [];
@@ -41,20 +48,26 @@ export class KeySteps {
     this.steps.push({ action: "import", ...this.#of, identity, path, notAfter: notAfter.toISOString(), reason });
   }
 
-  /** @param objects those that an earlier run made; those of this one are promoted too */
-  promote(objects: readonly SeenObject[]): void {
+  /**
+   * The replacement takes the key's identity, then what it replaces gives it up.
+   * @param objects those of it that an earlier run made; those of this one are promoted too
+   */
+  promote(objects: readonly SeenObject[], replaced: readonly SeenObject[]): void {
     const identity = finalIdentity(this.#key);
-    this.steps.push({ action: "promote", ...this.#of, identity, objects: objects.map(refOf) });
+    const replaces = publicKeysOf(replaced);
+    this.steps.push({ action: "promote", ...this.#of, identity, objects: inOrder(objects), replaces });
+    this.archive(replaced);
   }
 
   archive(objects: readonly SeenObject[]): void {
     if (objects.length === 0) return;
     const identity = archiveIdentity(this.#key, this.#now);
-    this.steps.push({ action: "archive", ...this.#of, identity, objects: objects.map(refOf) });
+    this.steps.push({ action: "archive", ...this.#of, identity, objects: inOrder(objects) });
   }
 
-  retire(objects: readonly SeenObject[], reason: string): void {
-    if (objects.length > 0) this.steps.push({ action: "retire", ...this.#of, objects: objects.map(refOf), reason });
+  /** A token that cannot keep both: what is there is destroyed, then its replacement is made. */
+  makeRoom(objects: readonly SeenObject[], reason: string): void {
+    this.steps.push({ action: "retire", ...this.#of, objects: inOrder(objects), reason, makesRoom: true });
   }
 
   /**

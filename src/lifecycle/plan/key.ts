@@ -82,6 +82,7 @@ class KeyPlanner {
       case "generate":
         return this.#first();
       case "refuse-orphan":
+        if (this.#isRemains(objects)) return this.#remake("an earlier run destroyed its key to make room", objects);
         throw new Refusal("its private key is not in the token, but a public key or certificate with its id is", [
           "if the key is lost, delete what is left of it: keywright key delete",
         ]);
@@ -105,7 +106,13 @@ class KeyPlanner {
         ["choose another id and label, or rename the other key: keywright key rename"],
       );
     }
-    return { final: by.final, fresh: by.new, archived: by.archived };
+    const replaced = this.#context.observation.replaced[this.#key.name] ?? [];
+    return { final: by.final, fresh: by.new, archived: by.archived, replaced };
+  }
+
+  /** Whether all that is left is of a key that an earlier run was destroying to make room for another. */
+  #isRemains({ final, replaced }: KeyObjects): boolean {
+    return final.every(({ publicKey }) => replaced.includes(publicKey ?? ""));
   }
 
   #unreadable({ final }: KeyObjects): Refusal {
@@ -150,11 +157,12 @@ class KeyPlanner {
   }
 
   /** A replacement that an earlier run began. */
-  #finish(found: Disentangled, { final, archived }: KeyObjects): KeyOutcome {
+  #finish(found: Disentangled, objects: KeyObjects): KeyOutcome {
+    const { archived } = objects;
     const identity = newIdentity(this.#key);
     const unproven = this.#key.certificate !== undefined && found.certificate === undefined;
     if (unproven && isOutside(this.#key)) {
-      const current = disentangle({ final, fresh: [], archived });
+      const current = disentangle({ ...objects, fresh: [] });
       return planReplacement(
         this.#context,
         this.#steps,
@@ -166,15 +174,15 @@ class KeyPlanner {
     const outcome = unproven
       ? this.#certify(identity, "issue", "an earlier run prepared its key", true)
       : this.#unchanged(found.certificate);
-    this.#steps.promote(found.promote);
-    this.#steps.archive(found.archive);
+    this.#steps.promote(found.promote, found.archive);
     if (!unproven) this.#steps.publish("a replacement was completed");
     this.#steps.retireReplaced(archived);
     return outcome;
   }
 
-  #rotate(reason: string, found: Disentangled, { final, archived }: KeyObjects): KeyOutcome {
+  #rotate(reason: string, found: Disentangled, objects: KeyObjects): KeyOutcome {
     const { key, token } = this.#context;
+    const { final, archived } = objects;
     const fixed = this.#cannotRename(found);
     if (fixed !== undefined && key.retireOld !== "destroy") {
       throw new Refusal(`${fixed}, so the old one would be lost when it is replaced`, [
@@ -188,21 +196,24 @@ class KeyPlanner {
     }
     checkCapability(key, token);
     if (found.certificate !== undefined) this.#steps.ask("the hook may decline");
-    if (fixed !== undefined) {
-      this.#steps.retire(final, "the token cannot keep both");
-      this.#steps.generate(finalIdentity(key), reason);
-      return this.#certify(finalIdentity(key), "issue", reason, true);
-    }
+    if (fixed !== undefined) return this.#remake(reason, objects);
     this.#steps.generate(newIdentity(key), reason);
     if (isOutside(key)) {
       request(this.#context, this.#steps, newIdentity(key), reason);
       return this.#unchanged(found.certificate);
     }
     const outcome = this.#certify(newIdentity(key), "issue", reason, true);
-    this.#steps.promote([]);
-    this.#steps.archive(final);
+    this.#steps.promote([], final);
     this.#steps.retireReplaced(archived);
     return outcome;
+  }
+
+  /** A key whose predecessor cannot be kept beside it. */
+  #remake(reason: string, { final }: KeyObjects): KeyOutcome {
+    checkCapability(this.#key, this.#context.token);
+    this.#steps.makeRoom(final, "the token cannot keep both");
+    this.#steps.generate(finalIdentity(this.#key), reason);
+    return this.#certify(finalIdentity(this.#key), "issue", reason, true);
   }
 
   /** Why the old key cannot give up its identity to a new one; undefined when it can. */

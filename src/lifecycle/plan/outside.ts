@@ -82,8 +82,7 @@ export function planReplacement(
   }
   const { facts } = arrived;
   steps.import(newIdentity(key), key.certificate!.import!, facts.notAfter, "that of its replacement came");
-  steps.promote(found.promote);
-  steps.archive(found.archive);
+  steps.promote(found.promote, found.archive);
   steps.publish("a replacement was completed");
   steps.retireReplaced(archived);
   return changed(key.name, steps, facts, true);

@@ -80,9 +80,21 @@ export type Step =
       readonly notAfter: string;
       readonly reason: string;
     })
-  | (OfKey & { readonly action: "promote"; readonly identity: Identity; readonly objects: readonly ObjectRef[] })
+  | (OfKey & {
+      readonly action: "promote";
+      readonly identity: Identity;
+      readonly objects: readonly ObjectRef[];
+      /** The public keys, by digest, that give the identity up afterwards; empty for one not known. */
+      readonly replaces: readonly string[];
+    })
   | (OfKey & { readonly action: "archive"; readonly identity: Identity; readonly objects: readonly ObjectRef[] })
-  | (OfKey & { readonly action: "retire"; readonly objects: readonly ObjectRef[]; readonly reason: string })
+  | (OfKey & {
+      readonly action: "retire";
+      readonly objects: readonly ObjectRef[];
+      readonly reason: string;
+      /** A new key takes their place in this plan. */
+      readonly makesRoom?: true;
+    })
   | (OfKey & { readonly action: "publish"; readonly files: readonly Publication[]; readonly reason: string })
   | (OfKey & { readonly action: "hook"; readonly hook: string; readonly reason: string });
 
@@ -139,6 +151,11 @@ export function refusals(plan: Plan): Extract<Step, { action: "refuse" }>[] {
 export function samePlan(a: Plan, b: Plan): boolean {
   const text = (plan: Plan) => JSON.stringify(plan, (key, value: unknown) => (key === "handle" ? undefined : value));
   return text(a) === text(b);
+}
+
+/** Of which keys they are: each digest once; empty for one that is not known. */
+export function publicKeysOf(objects: readonly Pick<ObjectRef, "publicKey">[]): string[] {
+  return [...new Set(objects.map(({ publicKey }) => publicKey ?? ""))];
 }
 
 export function refOf({ class: kind, id, label, publicKey, handle }: SeenObject): ObjectRef {

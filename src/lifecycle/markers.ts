@@ -1,0 +1,89 @@
+/**
+ * Markers in the state folder. They say which hooks are still to run, so that each runs at least once whatever happens in
+ * between; and which key is being replaced while two stand under one identity, for a token has no place to note it.
+ * @module
+ */
+import { createHash } from "node:crypto";
+import { existsSync, readFileSync } from "node:fs";
+import { unlink } from "node:fs/promises";
+import { dirname, join, resolve } from "node:path";
+import { explainSystem, HostError, systemCode } from "../host/errors.ts";
+import { makePrivateFolder, writeAtomic } from "../host/files.ts";
+import type { PresentToken, Surroundings } from "./access.ts";
+import { reachOf } from "./access.ts";
+import type { KeyDeclaration, TokenDeclaration } from "./declaration.ts";
+
+export type MarkerKind =
+  /** The hook is to run. */
+  | "hooks"
+  /** The key under the identity is being replaced. */
+  | "replacements";
+
+/** A file of the state folder, and what it is about, for whoever looks into it. */
+export interface Marker {
+  readonly path: string;
+  readonly about: Readonly<Record<string, string>>;
+}
+
+/** Of a key: by token, id and label, whatever the declaration calls it. */
+export function keyMarker(
+  kind: MarkerKind,
+  { token, declared }: Pick<PresentToken, "token" | "declared">,
+  { name, id, label }: KeyDeclaration,
+  surroundings: Surroundings,
+): Marker {
+  const of = [token.uri, reachOf(declared, surroundings), id, label];
+  return { path: markerPath(surroundings, kind, "key", of), about: { token: declared.name, key: name } };
+}
+
+/** Of a declared token, which need not be there yet: its initHook is to run. */
+export function tokenMarker(declared: TokenDeclaration, surroundings: Surroundings): Marker {
+  const { module, store, label, serial, uri, slot } = declared;
+  const where = store === undefined ? undefined : resolve(surroundings.folder, store);
+  const of = [module, where, label, serial, uri, slot];
+  return { path: markerPath(surroundings, "hooks", "token", of), about: { token: declared.name } };
+}
+
+function markerPath({ state }: Surroundings, kind: MarkerKind, what: string, of: readonly unknown[]): string {
+  const scope = createHash("sha256").update(JSON.stringify(of)).digest("hex").slice(0, 16);
+  return join(state, kind, `${what}-${scope}.json`);
+}
+
+export function isMarked({ path }: Marker): boolean {
+  return existsSync(path);
+}
+
+/** @param note for whoever reads it again @throws HostError */
+export async function mark({ path, about }: Marker, note: Readonly<Record<string, unknown>> = {}): Promise<void> {
+  makePrivateFolder(dirname(path));
+  await writeAtomic(path, `${JSON.stringify({ ...about, ...note })}\n`);
+}
+
+/** @throws HostError */
+export async function unmark({ path }: Marker): Promise<void> {
+  await unlink(path).catch((error: unknown) => {
+    if (systemCode(error) === "ENOENT") return;
+    throw new HostError(`cannot remove ${path}: ${explainSystem(error)}`, { cause: error });
+  });
+}
+
+/**
+ * The public keys that a run which did not end was replacing; empty when there was none. A marker that says something
+ * else is no help: then certificates tell, or a person.
+ * @throws HostError when it cannot be read
+ */
+export function replacedBy(marker: Marker): string[] {
+  let text: string;
+  try {
+    text = readFileSync(marker.path, "utf8");
+  } catch (error) {
+    if (systemCode(error) === "ENOENT") return [];
+    throw new HostError(`cannot read ${marker.path}: ${explainSystem(error)}`, { cause: error });
+  }
+  try {
+    const { replaces } = JSON.parse(text) as { replaces?: unknown };
+    return Array.isArray(replaces) && replaces.every((one) => typeof one === "string") ? replaces : [];
+  } catch {
+    return [];
+  }
+}
