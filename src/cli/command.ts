@@ -24,7 +24,7 @@ export const EXIT_MEANINGS: Readonly<Record<keyof typeof EXIT, string>> = {
   stale: "the plan is stale",
   pin: "a PIN was refused, is locked or was withheld",
   needsConfirmation: "confirmation is needed: use a terminal, or --yes",
-  usage: "the command line is not understood, or asks for what cannot be",
+  usage: "the command line is not understood",
 };
 
 export interface Option<T> {

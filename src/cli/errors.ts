@@ -8,13 +8,21 @@ import { HostError } from "../host/errors.ts";
 import { EXIT, type ExitCode } from "./command.ts";
 import type { Io } from "./io.ts";
 
-/** A command line that is not understood. */
-export class UsageError extends KeywrightError {
-  override readonly code = "ERR_USAGE";
-
+/** An error of the command's own; empty hints are left out. */
+abstract class CliError extends KeywrightError {
   constructor(message: string, hints: readonly string[] = []) {
     super(message, { hints: hints.filter((hint) => hint !== "") });
   }
+}
+
+/** A command line that is not understood. */
+export class UsageError extends CliError {
+  override readonly code = "ERR_USAGE";
+}
+
+/** A command that is understood, and cannot be done with what is there. */
+export class CommandError extends CliError {
+  override readonly code = "ERR_COMMAND";
 }
 
 /** Reads what stands on the command line. @throws UsageError for what cannot be read, naming the option */
@@ -28,12 +36,8 @@ export function fromArgument<T>(option: string, read: () => T): T {
 }
 
 /** A name on the command line that the declaration does not have. */
-export class UnknownNameError extends KeywrightError {
+export class UnknownNameError extends CliError {
   override readonly code = "ERR_UNKNOWN_NAME";
-
-  constructor(message: string, hints: readonly string[]) {
-    super(message, { hints });
-  }
 }
 
 /** An id or label that another object has. */

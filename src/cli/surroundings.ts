@@ -10,7 +10,7 @@ import type { Surroundings } from "../lifecycle/access.ts";
 import type { Declaration } from "../lifecycle/declaration.ts";
 import { openDeclared, reachOfDeclared } from "../modules/declared.ts";
 import { text } from "./command.ts";
-import { UsageError } from "./errors.ts";
+import { CommandError, UsageError } from "./errors.ts";
 import type { Io } from "./io.ts";
 import { commandPin } from "./pins.ts";
 
@@ -26,7 +26,7 @@ export async function loadDeclaration(input: { file?: string | undefined; word?:
   try {
     contents = await readFile(file, "utf8");
   } catch (error) {
-    throw new UsageError(`cannot read the declaration ${file}: ${explainSystem(error)}`, [
+    throw new CommandError(`cannot read the declaration ${file}: ${explainSystem(error)}`, [
       input.file === undefined ? "name one with --file" : "keywright schema prints what a declaration may hold",
       ...(input.word === undefined
         ? []

@@ -9,7 +9,7 @@ import { apply } from "../../lifecycle/apply/apply.ts";
 import type { KeyResult, Progress } from "../../lifecycle/apply/execute.ts";
 import { hasChanges, type Plan, refusals, type Step } from "../../lifecycle/plan/steps.ts";
 import { command, EXIT, type ExitCode, flag, type Input, text, texts } from "../command.ts";
-import { NotConfirmedError, tellError, UsageError } from "../errors.ts";
+import { CommandError, NotConfirmedError, tellError } from "../errors.ts";
 import type { Io } from "../io.ts";
 import { rotated } from "../names.ts";
 import { FILE_OPTION, loadDeclaration, surroundingsOf } from "../surroundings.ts";
@@ -73,7 +73,7 @@ async function readPlan(file: string): Promise<Plan> {
   try {
     plan = JSON.parse(await readFile(file, "utf8")) as typeof plan;
   } catch (error) {
-    throw new UsageError(`cannot read the plan ${file}: ${explainSystem(error)}`);
+    throw new CommandError(`cannot read the plan ${file}: ${explainSystem(error)}`);
   }
   const isTexts = (value: unknown) => Array.isArray(value) && value.every((one) => typeof one === "string");
   const isPlan =
@@ -83,7 +83,7 @@ async function readPlan(file: string): Promise<Plan> {
     isTexts(plan.rotate) &&
     Array.isArray(plan.steps);
   // Its steps are compared with those of a plan that is made now; only the time and what to rotate are taken from it.
-  if (!isPlan) throw new UsageError(`${file} is not a plan`, ["write one: keywright plan --out FILE"]);
+  if (!isPlan) throw new CommandError(`${file} is not a plan`, ["write one: keywright plan --out FILE"]);
   return plan as unknown as Plan;
 }
 

@@ -4,7 +4,7 @@
  */
 import { certificatePem } from "../../x509/read.ts";
 import { command, EXIT, type ExitCode, flag, type Input } from "../command.ts";
-import { UsageError } from "../errors.ts";
+import { CommandError } from "../errors.ts";
 import { OUT_OPTION, writeOut } from "../files.ts";
 import type { Io } from "../io.ts";
 import { namedObject } from "../objects.ts";
@@ -25,7 +25,7 @@ export async function run(input: Input<typeof spec>, io: Io): Promise<ExitCode> 
     const object = await namedObject(session, target, "cert");
     const { CKA_VALUE } = await object.get("CKA_VALUE");
     if (CKA_VALUE === undefined)
-      throw new UsageError(`${await object.uri()} holds no certificate, only a reference to one`);
+      throw new CommandError(`${await object.uri()} holds no certificate, only a reference to one`);
     await writeOut(input.der ? CKA_VALUE : certificatePem(CKA_VALUE), input, io);
   });
   return EXIT.done;

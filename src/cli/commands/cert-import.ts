@@ -7,7 +7,7 @@ import { spkiAt } from "../../lifecycle/apply/keys.ts";
 import { certificateTemplate } from "../../lifecycle/templates.ts";
 import { fingerprint, readCertificates } from "../../x509/read.ts";
 import { command, EXIT, type ExitCode, type Input } from "../command.ts";
-import { UsageError } from "../errors.ts";
+import { CommandError } from "../errors.ts";
 import { IN_OPTION, readIn } from "../files.ts";
 import type { Io } from "../io.ts";
 import { identityOf, namedObject } from "../objects.ts";
@@ -29,12 +29,14 @@ export async function run(input: Input<typeof spec>, io: Io): Promise<ExitCode> 
     const key = await namedObject(session, target, "private");
     const identity = await identityOf(key);
     if (fingerprint(certificate!.spki) !== fingerprint(await spkiAt(session, identity))) {
-      throw new UsageError(`the certificate does not match the key ${identity.label}`, ["it was made for another key"]);
+      throw new CommandError(`the certificate does not match the key ${identity.label}`, [
+        "it was made for another key",
+      ]);
     }
     for await (const other of session.find({ CKA_CLASS: "CKO_CERTIFICATE", CKA_ID: Buffer.from(identity.id, "hex") })) {
       const { CKA_VALUE } = await other.get("CKA_VALUE");
       if (CKA_VALUE !== undefined && fingerprint(CKA_VALUE) === fingerprint(certificate!.der)) {
-        throw new UsageError("the certificate is in the token already");
+        throw new CommandError("the certificate is in the token already");
       }
       io.warn(`the key has another certificate too: ${await other.uri()}`);
     }

@@ -8,7 +8,7 @@ import { certificatePem, isCa, readCertificate } from "../../x509/read.ts";
 import { readRequest } from "../../x509/requests.ts";
 import { extensionsOf, SUBJECT_OPTIONS, serialOf, subjectOf, VALIDITY_OPTIONS, validityOf } from "../certificates.ts";
 import { command, EXIT, type ExitCode, flag, type Input, text } from "../command.ts";
-import { UsageError } from "../errors.ts";
+import { CommandError } from "../errors.ts";
 import { OUT_OPTION, readIn, writeOut } from "../files.ts";
 import type { Io } from "../io.ts";
 import { SIGNATURE_OPTIONS, signingKey } from "../signing.ts";
@@ -44,11 +44,11 @@ export async function run(input: Input<typeof spec>, io: Io): Promise<ExitCode> 
     const { identity, spki, signer } = await signingKey(session, target, input);
     const der = await certificateAt(session, identity, spki);
     if (der === undefined)
-      throw new UsageError("the CA key has no certificate in the token", ["see: keywright cert import"]);
-    if (!isCa(der)) throw new UsageError("the key's certificate is no CA's", ["it lacks basicConstraints CA:TRUE"]);
+      throw new CommandError("the CA key has no certificate in the token", ["see: keywright cert import"]);
+    if (!isCa(der)) throw new CommandError("the key's certificate is no CA's", ["it lacks basicConstraints CA:TRUE"]);
     const issuer = readCertificate(der);
     if (dates.notAfter > issuer.notAfter) {
-      throw new UsageError(
+      throw new CommandError(
         `the certificate would end after its issuer's, which ends on ${issuer.notAfter.toISOString().slice(0, 10)}`,
       );
     }

@@ -13,7 +13,7 @@ import { Refusal } from "../../lifecycle/plan/refusal.ts";
 import { type KeyPairWish, keyPairTemplates, minimalTemplates } from "../../lifecycle/templates.ts";
 import { parseKeyType } from "../../lifecycle/values.ts";
 import { command, EXIT, type ExitCode, flag, type Input, text, texts } from "../command.ts";
-import { fromArgument, TakenError, UsageError } from "../errors.ts";
+import { CommandError, fromArgument, TakenError, UsageError } from "../errors.ts";
 import type { Io } from "../io.ts";
 import { idOf, usageOf } from "../objects.ts";
 import { findTarget, TARGET_OPTIONS, withSession } from "../target.ts";
@@ -65,7 +65,7 @@ async function refuseImpossible(token: Token, wish: KeyPairWish, family: Family)
   try {
     checkCapability(wish, { family: family.name, canGenerate: await observeMechanisms(token) });
   } catch (error) {
-    if (error instanceof Refusal) throw new UsageError(error.message, error.hints);
+    if (error instanceof Refusal) throw new CommandError(error.message, error.hints);
     throw error;
   }
 }

@@ -5,7 +5,7 @@
 import { createPrivateKey, type KeyObject } from "node:crypto";
 import { importKeyPair } from "../../lifecycle/import.ts";
 import { command, EXIT, type ExitCode, flag, type Input, text, texts } from "../command.ts";
-import { UsageError } from "../errors.ts";
+import { CommandError, UsageError } from "../errors.ts";
 import { IN_OPTION, readIn } from "../files.ts";
 import type { Io } from "../io.ts";
 import { idOf, usageOf } from "../objects.ts";
@@ -72,15 +72,15 @@ async function readPrivateKey(input: Input<typeof spec>, io: Io): Promise<KeyObj
 }
 
 /** What OpenSSL's refusal means for whoever gave the file. */
-function unreadable(file: string, hasPassphrase: boolean, cause: unknown): UsageError {
+function unreadable(file: string, hasPassphrase: boolean, cause: unknown): CommandError {
   const code = (cause as { code?: string }).code ?? "";
   if (code === "ERR_MISSING_PASSPHRASE" || (!hasPassphrase && code === "ERR_OSSL_CRYPTO_INTERRUPTED_OR_CANCELLED")) {
-    return new UsageError(`the private key in ${file} is encrypted`, ["add --passphrase SOURCE"]);
+    return new CommandError(`the private key in ${file} is encrypted`, ["add --passphrase SOURCE"]);
   }
   if (hasPassphrase && /BAD_DECRYPT|PKCS12|CIPHERFINAL/.test(code)) {
-    return new UsageError(`the passphrase does not open the private key in ${file}`);
+    return new CommandError(`the passphrase does not open the private key in ${file}`);
   }
-  return new UsageError(`${file} is not a private key that can be read`, [
+  return new CommandError(`${file} is not a private key that can be read`, [
     "it is a private key in PEM, or in PKCS#8 DER",
   ]);
 }

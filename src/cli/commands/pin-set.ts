@@ -5,7 +5,7 @@
 
 import { withPins } from "../../pins/roles.ts";
 import { command, EXIT, type ExitCode, type Input } from "../command.ts";
-import { UsageError } from "../errors.ts";
+import { CommandError } from "../errors.ts";
 import type { Io } from "../io.ts";
 import { needPin, SO_PIN_OPTION } from "../pin-options.ts";
 import { findTarget, TARGET_OPTIONS, withToken } from "../target.ts";
@@ -22,7 +22,7 @@ export async function run(input: Input<typeof spec>, io: Io): Promise<ExitCode> 
   const target = await findTarget(input.words[0], input, io);
   await withToken(target, input, io, async ({ token, pin, locked }) => {
     if (token.has("CKF_USER_PIN_INITIALIZED")) {
-      throw new UsageError(`${token.info.label} has a user PIN already`, [
+      throw new CommandError(`${token.info.label} has a user PIN already`, [
         "to change it, knowing it: keywright pin change",
         "to replace one that is locked or lost, as the SO: keywright pin unblock",
       ]);

@@ -9,7 +9,7 @@ import { makeToken, requireUnchanged } from "../../lifecycle/apply/initialise.ts
 import { MAKING_TOKENS, withTokenLocks } from "../../lifecycle/token-locks.ts";
 import { command, EXIT, type ExitCode, flag, type Input, text } from "../command.ts";
 import { confirmDestruction, YES_OPTION } from "../confirm.ts";
-import { TakenError, UsageError } from "../errors.ts";
+import { CommandError, TakenError, UsageError } from "../errors.ts";
 import type { Io } from "../io.ts";
 import { SO_PIN_OPTION } from "../pin-options.ts";
 import { findTarget, lockOptions, pinContext, pinsAt, TARGET_OPTIONS, type Target, withModule } from "../target.ts";
@@ -103,12 +103,14 @@ async function chosen(
   const found = named ? await module.token(target.uri).catch(absent) : undefined;
   const { initialise, title } = familyOf(target, found);
   if (initialise === "no") {
-    throw new UsageError(`${title} cannot be initialised here`, ["use what its maker provides; then: keywright apply"]);
+    throw new CommandError(`${title} cannot be initialised here`, [
+      "use what its maker provides; then: keywright apply",
+    ]);
   }
   await refuseTaken(module, label, found);
   if (found?.has("CKF_TOKEN_INITIALIZED") === true) {
     if (initialise === "pin") {
-      throw new UsageError(`${found.uri} is there already`, [`to begin anew, move the folder of ${title} away`]);
+      throw new CommandError(`${found.uri} is there already`, [`to begin anew, move the folder of ${title} away`]);
     }
     await confirmDestruction("initialising destroys everything in", [found.uri], input, io);
     return found;
@@ -116,7 +118,7 @@ async function chosen(
   if (found !== undefined) return found;
   const blank = (await module.tokens()).filter((token) => !token.has("CKF_TOKEN_INITIALIZED"));
   if (blank.length === 1) return blank[0]!;
-  throw new UsageError(
+  throw new CommandError(
     blank.length === 0 ? "the module shows no uninitialised token" : "the module shows several uninitialised tokens",
     blank.length === 0 ? [] : ["say which by its slot:", ...blank.map((token) => `  pkcs11:slot-id=${token.slot}`)],
   );
