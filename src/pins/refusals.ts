@@ -90,6 +90,7 @@ export function outcomeOf(error: CryptokiError, { sharedTries }: Habits): "refus
     "CKR_TOKEN_WRITE_PROTECTED",
     "CKR_USER_ALREADY_LOGGED_IN",
     "CKR_USER_ANOTHER_ALREADY_LOGGED_IN",
+    "CKR_USER_NOT_LOGGED_IN",
     "CKR_USER_PIN_NOT_INITIALIZED",
     "CKR_USER_TOO_MANY_TYPES",
     "CKR_USER_TYPE_INVALID",
