@@ -2,6 +2,7 @@
  * PIN sources on the command line: `--pin file:user.pin`. Never a PIN itself, which every user of the machine could read.
  * @module
  */
+import type { Family } from "../families/families.ts";
 import type { PinSource } from "../pins/sources.ts";
 import { text } from "./command.ts";
 import { UsageError } from "./errors.ts";
@@ -41,6 +42,14 @@ export function pinSource(option: string, given: string | undefined): PinSource 
   throw new UsageError(`${option} takes a source, not a PIN: everybody on this machine can read a command line`, [
     `sources: ${KINDS}`,
   ]);
+}
+
+/** A hint where a PIN cannot be set. */
+export const CHANGE = "to change it, knowing it: keywright pin change";
+
+/** For what the SO does. @throws UsageError for a family that has none (NSS) @param instead what to do there */
+export function requireSo({ title, initialise }: Family, ...instead: string[]): void {
+  if (initialise === "pin") throw new UsageError(`${title} has no SO, and so no SO PIN`, instead);
 }
 
 /** A PIN that the command cannot do without. @throws UsageError naming the option that gives it */

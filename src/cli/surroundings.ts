@@ -14,14 +14,17 @@ import { CommandError, UsageError } from "./errors.ts";
 import type { Io } from "./io.ts";
 import { commandPin } from "./pins.ts";
 
+/** The declaration where none is named. */
+export const DEFAULT_FILE = "keys.yaml";
+
 /** The option that names the declaration, for the commands that take one. */
 export const FILE_OPTION = {
-  file: text("FILE", "the declaration (default: keys.yaml)", "f"),
+  file: text("FILE", `the declaration (default: ${DEFAULT_FILE})`, "f"),
 } as const;
 
 /** Reads the declaration that the command line names. @param input `word`: what is looked for in it */
 export async function loadDeclaration(input: { file?: string | undefined; word?: string }): Promise<Declaration> {
-  const file = resolve(input.file ?? "keys.yaml");
+  const file = resolve(input.file ?? DEFAULT_FILE);
   let contents: string;
   try {
     contents = await readFile(file, "utf8");

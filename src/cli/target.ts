@@ -11,7 +11,6 @@ import type { Session } from "../cryptoki/session/session.ts";
 import type { Role, Token } from "../cryptoki/token.ts";
 import { formatUri, isUri, type Pkcs11Uri, parseUri } from "../cryptoki/uri.ts";
 import { type Family, familyOfToken } from "../families/families.ts";
-import { wantedToken } from "../lifecycle/access.ts";
 import type { Declaration, TokenDeclaration } from "../lifecycle/declaration.ts";
 import { type TokenLockOptions, withTokenLocks } from "../lifecycle/token-locks.ts";
 import { declaredModule, defaultStore } from "../modules/declared.ts";
@@ -21,6 +20,7 @@ import { PinMemory } from "../pins/memory.ts";
 import { attendedBy, declaredPins, type PinContext, pinFor, type TokenPins } from "../pins/roles.ts";
 import { type PinSource, pinSourceFromUri } from "../pins/sources.ts";
 import { text } from "./command.ts";
+import { declaredPath, declaredSoPins } from "./declared-tokens.ts";
 import { UsageError } from "./errors.ts";
 import type { Io } from "./io.ts";
 import { PIN_OPTION, pinSource } from "./pin-options.ts";
@@ -107,18 +107,6 @@ function byName(word: string, declaration: Declaration, input: TargetInput, pins
   };
 }
 
-/** What a declaration says of which token is meant, as a URI's path. */
-export function declaredPath(declared: TokenDeclaration): Pkcs11Uri["path"] {
-  const wanted = wantedToken(declared);
-  if ("path" in wanted) return wanted.path;
-  const { label, serial, slot } = wanted;
-  return {
-    ...(label === undefined ? {} : { token: label }),
-    ...(serial === undefined ? {} : { serial }),
-    ...(slot === undefined ? {} : { "slot-id": String(slot) }),
-  };
-}
-
 /** A module as the command line names it. */
 export function referenceOf(module: string, input: TargetInput): ModuleReference {
   return {
@@ -180,14 +168,18 @@ export async function withToken<T>(
     const found =
       Object.keys(token).length === 0 ? await module.onlyToken() : await module.token({ path: token, query: {} });
     const context = pinContext(target, found.info.label, io);
+    const known =
+      target.declared === undefined
+        ? { ...pins, otherSoPins: () => declaredSoPins(found, target.reference, input, io) }
+        : pins;
     return use({
       module,
       token: found,
       family: familyOfToken(found.info, target.reference.module),
-      pin: (role, purpose) => pinFor(pins, role, context, purpose),
+      pin: (role, purpose) => pinFor(known, role, context, purpose),
       newPin: (role, given) => {
         const next = given ?? askedAt(io);
-        return pinFor(role === "SO" ? { ...pins, soPin: next } : { ...pins, pin: next }, role, context, "new");
+        return pinFor(role === "SO" ? { ...known, soPin: next } : { ...known, pin: next }, role, context, "new");
       },
       locked: (change) => withTokenLocks([found.uri], lockOptions(input, io), change),
     });

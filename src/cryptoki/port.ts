@@ -164,8 +164,16 @@ export interface Cryptoki {
 
 /** What some applications can tell beyond PKCS#11, which has flags but no count; probed with {@link tellsPinTries}. */
 export interface PinTries {
-  /** How many wrong PINs a role may still give; undefined where there is no such token or PIN. */
-  pinTries(slot: Ulong, role: "USER" | "SO"): Awaitable<number | undefined>;
+  /** Undefined where there is no such token or PIN. */
+  pinTries(slot: Ulong, role: "USER" | "SO"): Awaitable<PinCount | undefined>;
+}
+
+/** A role's tries. */
+export interface PinCount {
+  /** How many wrong PINs it may still give. */
+  readonly left: number;
+  /** How many PINs were refused since the last right one; noted before the refusal is answered. */
+  readonly refused: number;
 }
 
 /** Whether an application tells how many tries are left. */

@@ -240,8 +240,15 @@ export class Token {
         ),
       );
     // C_SetPIN in a session where nobody is logged in changes the user's PIN; the SO must be logged in for theirs.
-    if (role === "SO") await this.withSession({ user: "SO", pin: oldPin }, change);
-    else await this.withSession({ write: true }, change);
+    const loggedIn = () => this.withSession({ user: role, pin: oldPin, write: true }, change);
+    if (role === "SO") await loggedIn();
+    else {
+      await this.withSession({ write: true }, change).catch((error: unknown) => {
+        // NSS wants the user logged in too, and looks at no PIN before.
+        if (!failedWith(error, "CKR_USER_NOT_LOGGED_IN")) throw error;
+        return loggedIn();
+      });
+    }
     await this.refresh();
   }
 }

@@ -41,6 +41,8 @@ export interface Family {
   readonly freshLogin: boolean;
   /** How it wants Edwards and Montgomery curves in CKA_EC_PARAMS: by object identifier, or by name (PKCS#11 3.0 6.3.5). */
   readonly curveParams: "oid" | "name";
+  /** Whether its SO sees and makes private keys; whoever has no SO does not. Not known where absent. */
+  readonly soMakesKeys?: boolean;
   /** How a new token comes to be: C_InitToken in a slot with an uninitialised token, or only the user PIN is set. */
   readonly initialise: "token" | "pin" | "no";
   /** The variables that say which tokens its library sees; any that is declared may, where absent. */
@@ -78,6 +80,7 @@ export const FAMILIES: readonly Family[] = [
     model: /^softtoken$/,
     placement: "direct",
     showsFailures: true,
+    soMakesKeys: false,
   },
   {
     ...GENERIC,
@@ -90,6 +93,7 @@ export const FAMILIES: readonly Family[] = [
     neverLocks: true,
     showsFailures: true,
     curveParams: "name",
+    soMakesKeys: false,
     located: ["SOFTHSM2_CONF"],
     paths: ["/usr/lib/softhsm/libsofthsm2.so"],
   },
@@ -128,6 +132,7 @@ export const FAMILIES: readonly Family[] = [
     neverLocks: true,
     curves: ["secp256r1", "secp384r1", "secp521r1"],
     initialise: "pin",
+    soMakesKeys: false,
     located: [],
     paths: ["/usr/lib/x86_64-linux-gnu/libsoftokn3.so", "/usr/lib/aarch64-linux-gnu/libsoftokn3.so"],
   },
@@ -140,6 +145,7 @@ export const FAMILIES: readonly Family[] = [
     model: /^YubiKey/,
     labels: false,
     renames: false,
+    soMakesKeys: true,
     initialise: "no",
     paths: ["/usr/lib/x86_64-linux-gnu/libykcs11.so.2"],
   },
@@ -163,6 +169,10 @@ export const FAMILIES: readonly Family[] = [
     paths: ["/usr/lib/x86_64-linux-gnu/pkcs11/yubihsm_pkcs11.so"],
   },
 ];
+
+/** What to do where {@link Family.soMakesKeys} is false. */
+export const WRITE_AS_USER =
+  "leave writeAs out, so that the user writes: so is for tokens whose SO makes the keys, such as a YubiKey (PIV)";
 
 /** The family of a name. */
 export function familyNamed(name: FamilyName): Family {

@@ -2,14 +2,14 @@
  * Reaching the declared tokens: each is opened once, searched for once and logged in to once.
  * @module
  */
-import { failedWith, KeywrightError } from "../cryptoki/errors.ts";
+import { CryptokiError, failedWith, KeywrightError } from "../cryptoki/errors.ts";
 import { type Module, type TokenMatch, TokenNotFoundError } from "../cryptoki/module.ts";
 import { type Pin, PinMissingError, type PinSupply } from "../cryptoki/pin.ts";
 import type { Ulong } from "../cryptoki/port.ts";
 import type { Session } from "../cryptoki/session/session.ts";
 import type { Token } from "../cryptoki/token.ts";
 import { type Pkcs11Uri, parseUri } from "../cryptoki/uri.ts";
-import { type Family, familyOfToken } from "../families/families.ts";
+import { type Family, familyOfToken, WRITE_AS_USER } from "../families/families.ts";
 import { HostError } from "../host/errors.ts";
 import { declaredPins, type PinContext, pinFor } from "../pins/roles.ts";
 import type { PinSource } from "../pins/sources.ts";
@@ -92,7 +92,20 @@ export class PresentToken {
     if (this.declared.writeAs === "user") return write(this.session);
     const so = pinFor(declaredPins(this.declared), "SO", pinContext(this.declared, this.#surroundings));
     if (so === undefined || this.#pin === undefined) throw new PinMissingError(this.token.uri);
-    return this.token.asSo(this.session, { so, user: this.#pin }, () => write(this.session));
+    return this.token.asSo(this.session, { so, user: this.#pin }, async () => {
+      try {
+        return await write(this.session);
+      } catch (error) {
+        throw this.#writtenBySo(error);
+      }
+    });
+  }
+
+  /** What most tokens answer to an SO who writes as if nobody were logged in, or the object were not there. */
+  #writtenBySo(error: unknown): unknown {
+    if (!failedWith(error, "CKR_USER_NOT_LOGGED_IN", "CKR_OBJECT_HANDLE_INVALID")) return error;
+    const detail = `the SO was (writeAs: so), and does not see or make private objects in ${this.token.uri}`;
+    return new CryptokiError(error.function, error.rv, detail, { cause: error, hints: [WRITE_AS_USER] });
   }
 }
 

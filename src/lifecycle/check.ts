@@ -4,7 +4,7 @@
  */
 import { dirname, resolve } from "node:path";
 import { parseUri } from "../cryptoki/uri.ts";
-import { familyOfLibrary } from "../families/families.ts";
+import { familyOfLibrary, WRITE_AS_USER } from "../families/families.ts";
 import { X509Error } from "../x509/errors.ts";
 import { checkExtensions } from "../x509/extensions.ts";
 import type { Declaration, KeyDeclaration } from "./declaration.ts";
@@ -27,8 +27,13 @@ export function checkDeclaration(declaration: Declaration, report: Report): void
 }
 
 function checkTokens({ tokens }: Declaration, report: Report): void {
-  for (const { name, uri, label, serial, slot, module, soPin } of Object.values(tokens)) {
-    const { initialise, title } = familyOfLibrary(module);
+  for (const { name, uri, label, serial, slot, module, soPin, writeAs } of Object.values(tokens)) {
+    const { initialise, title, soMakesKeys } = familyOfLibrary(module);
+    if (writeAs === "so" && soMakesKeys === false) {
+      report(["tokens", name, "writeAs"], `the SO of ${title} neither sees nor makes private keys`, WRITE_AS_USER);
+    } else if (writeAs === "so" && soPin === undefined) {
+      report(["tokens", name, "writeAs"], "the SO is to write, and there is no soPin", "declare where it comes from");
+    }
     if (initialise === "pin" && soPin !== undefined) {
       report(["tokens", name, "soPin"], `${title} has no SO PIN`, "leave it out: the user PIN initialises the token");
     }

@@ -32,7 +32,7 @@ export interface GuardOptions {
   readonly reach: string;
   /** What is known of the token's family; nothing where absent. */
   readonly habits?: (info: Structure<"tokenInfo">) => PinHabits;
-  /** How many tries are left, for tokens that tell more than their flags do. */
+  /** For tokens that tell more of their tries than their flags do. */
   readonly tries?: PinTries["pinTries"];
   readonly now?: () => Date;
 }
@@ -135,28 +135,32 @@ class Guard {
     const attended = this.#options.attended(role);
     return this.#undisturbed(identity, async () => {
       // As it is now that nobody else logs in.
-      const info = await this.#info(fn, slot);
-      const tries = await this.#tries(slot, info, role);
+      const told = await this.#ask(fn, slot, role);
       const recalled = await memory.recall(identity, role);
-      const before = this.#settle(recalled, role, info, tries);
+      const before = settle(recalled, told);
       const remembered = await recognise(pin, before.refused);
-      const waste = wasteful(fn, { role, identity, memory: before, remembered, tries, attended });
+      const waste = wasteful(fn, { role, identity, memory: before, remembered, tries: told.tries, attended });
       if (waste !== undefined) throw waste;
-      // Only where nothing else tells how a login ended that this process does not live to see.
-      const isPending = tries === "unknown" && !attended;
-      const at = this.#now().toISOString();
-      if (isPending) await memory.remember(identity, role, { ...before, pending: { at, attended } });
-      const isNoted = isPending || recalled.pending !== undefined || !isEmpty(recalled);
+      // On disk before it is sent: this process may not live to see how it ends. Not where the next one could learn nothing
+      // from that, and has no try to lose.
+      const { habits } = told;
+      const isPending = !attended && (habits.showsFailures || !habits.neverLocks);
+      if (isPending) {
+        const at = this.#now().toISOString();
+        const pending = told.refused === undefined ? { at } : { at, refused: told.refused };
+        await memory.remember(identity, role, { ...before, pending });
+      }
+      const isNoted = isPending || !isEmpty(recalled);
       try {
         const reply = await send();
         if (isNoted) await memory.remember(identity, role, undefined);
         return reply;
       } catch (error) {
         if (!(error instanceof CryptokiError)) throw error;
-        const habits = this.#habits(info);
         const outcome = outcomeOf(error, habits);
         if (outcome === "refused") {
           await memory.remember(identity, role, {
+            ...before,
             refused: [...before.refused, await refusal(pin, this.#now())],
             unattended: before.unattended + (attended ? 0 : 1),
           });
@@ -177,35 +181,40 @@ class Guard {
     return this.#options.now?.() ?? new Date();
   }
 
-  /**
-   * A login whose outcome was never recorded (the process died, the reply was lost). Where the token tells how many tries
-   * are left, that decides. One that shows failures and shows none has not refused it; of any other token it may be that it
-   * has, and that counts as a failure.
-   */
-  #settle({ pending, ...rest }: RoleMemory, role: Role, info: Structure<"tokenInfo">, tries: Tries): RoleMemory {
-    if (pending === undefined || pending.attended || tries !== "unknown") return rest;
-    const failed = !this.#habits(info).showsFailures || countLow(info, role);
-    return failed ? { ...rest, unattended: rest.unattended + 1 } : rest;
-  }
-
-  #habits(info: Structure<"tokenInfo">): PinHabits {
-    return this.#options.habits?.(info) ?? { neverLocks: false, showsFailures: false };
-  }
-
-  /** A token's own count where it tells one; else its flags, which tell of the last try and of none. */
-  async #tries(slot: Ulong, info: Structure<"tokenInfo">, role: Role): Promise<Tries> {
-    const flags = Number(info.flags);
-    if (this.#habits(info).neverLocks) return "unlimited";
-    if (hasFlag(flags, TOKEN_FLAGS[`CKF_${role}_PIN_LOCKED`][0])) return 0;
-    if (hasFlag(flags, TOKEN_FLAGS[`CKF_${role}_PIN_FINAL_TRY`][0])) return 1;
-    return (await this.#options.tries?.(slot, role)) ?? "unknown";
+  /** What the token tells of a role's tries: its own count where there is one; else its flags, of the last try and of none. */
+  async #ask(fn: FunctionName, slot: Ulong, role: Role): Promise<Told> {
+    const info = await this.#info(fn, slot);
+    const habits = this.#options.habits?.(info) ?? { neverLocks: false, showsFailures: false };
+    const count = await this.#options.tries?.(slot, role);
+    const has = (what: "LOCKED" | "FINAL_TRY" | "COUNT_LOW") =>
+      hasFlag(Number(info.flags), TOKEN_FLAGS[`CKF_${role}_PIN_${what}`][0]);
+    const left = has("LOCKED") ? 0 : has("FINAL_TRY") ? 1 : (count?.left ?? "unknown");
+    return {
+      habits,
+      tries: habits.neverLocks ? "unlimited" : left,
+      isLow: has("COUNT_LOW"),
+      refused: count?.refused,
+    };
   }
 }
 
-function countLow(info: Structure<"tokenInfo">, role: Role): boolean {
-  return hasFlag(Number(info.flags), TOKEN_FLAGS[`CKF_${role}_PIN_COUNT_LOW`][0]);
+interface Told {
+  readonly habits: PinHabits;
+  readonly tries: Tries;
+  /** CKF_…_PIN_COUNT_LOW. */
+  readonly isLow: boolean;
+  /** How many PINs it refused since the last right one, where it tells. */
+  readonly refused: number | undefined;
+}
+
+/** What is remembered, without a login that was never answered if the token shows that it was no failure. */
+function settle(memory: RoleMemory, { habits, isLow, refused }: Told): RoleMemory {
+  const { pending, ...rest } = memory;
+  if (pending === undefined) return memory;
+  if (pending.refused !== undefined && refused !== undefined) return refused > pending.refused ? memory : rest;
+  return habits.showsFailures && !isLow ? rest : memory;
 }
 
 function isEmpty(memory: RoleMemory): boolean {
-  return memory.refused.length === 0 && memory.unattended === 0;
+  return memory.refused.length === 0 && memory.unattended === 0 && memory.pending === undefined;
 }

@@ -28,11 +28,21 @@ export interface Refused {
   readonly at: string;
 }
 
+/**
+ * A login under way. Nothing of its PIN, which most likely is the right one: what is kept of that at each login would add
+ * up to all of it.
+ */
+interface Pending {
+  readonly at: string;
+  /** How many PINs the token had refused before it, where it tells. */
+  readonly refused?: number;
+}
+
 /** What is remembered of one role at one token. */
 export interface RoleMemory {
   readonly refused: readonly Refused[];
-  /** A login that was sent and whose outcome was never recorded, and whether a person typed its PIN. */
-  readonly pending?: { readonly at: string; readonly attended: boolean };
+  /** A login that was sent while nobody was there, and whose outcome was never recorded. */
+  readonly pending?: Pending;
   /** Failures while nobody was there, since the last success. */
   readonly unattended: number;
 }

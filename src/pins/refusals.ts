@@ -28,7 +28,9 @@ interface Attempt {
 export function wasteful(fn: FunctionName, attempt: Attempt): CryptokiError | undefined {
   const { role, identity, memory, remembered, tries, attended } = attempt;
   const who = pinName(role, identity);
-  const forget = `if the token's PIN was changed since: keywright pin forget ${wordFor(identity)}`;
+  const command = `keywright pin forget ${wordFor(identity)}`;
+  const forget = `if the token's PIN was changed since: ${command}`;
+  const byHand = `log in once yourself, at a terminal, and type the right PIN: ${role === "SO" ? "--so-pin" : "--pin"} prompt`;
   if (remembered !== undefined) {
     const detail = `not sent: ${nameOf(identity)} refused this ${pinOf(role)} on ${remembered.at}`;
     return new CryptokiError(fn, "CKR_PIN_INCORRECT", detail, {
@@ -36,17 +38,22 @@ export function wasteful(fn: FunctionName, attempt: Attempt): CryptokiError | un
     });
   }
   if (tries === 0) return new CryptokiError(fn, "CKR_PIN_LOCKED", `not sent: ${who} is locked`);
-  if (attended || tries === "unlimited") return undefined;
+  if (attended) return undefined;
+  if (memory.pending !== undefined) {
+    const detail = `not sent: a login with ${who} on ${memory.pending.at} was never answered, and the PIN may be wrong`;
+    return new CryptokiError(fn, "CKR_PIN_INCORRECT", detail, {
+      hints: [byHand, `if you know it to be right: ${command}`],
+    });
+  }
+  if (tries === "unlimited") return undefined;
   if (typeof tries === "number" && tries < 2) {
     return new CryptokiError(fn, "CKR_PIN_INCORRECT", `not sent: it would be the last try of ${who}`, {
       hints: ["type the right PIN yourself, at a terminal: that resets the token's count"],
     });
   }
   if (tries === "unknown" && memory.unattended > 0) {
-    const detail = `not sent: a login with ${who} failed, or was never answered, while nobody was there, and how many tries are left is not known`;
-    return new CryptokiError(fn, "CKR_PIN_INCORRECT", detail, {
-      hints: ["log in once yourself, at a terminal, and type the right PIN: --pin prompt", forget],
-    });
+    const detail = `not sent: a login with ${who} failed while nobody was there, and how many tries are left is not known`;
+    return new CryptokiError(fn, "CKR_PIN_INCORRECT", detail, { hints: [byHand, forget] });
   }
   return undefined;
 }
@@ -83,6 +90,7 @@ export function outcomeOf(error: CryptokiError, { sharedTries }: Habits): "refus
     "CKR_TOKEN_WRITE_PROTECTED",
     "CKR_USER_ALREADY_LOGGED_IN",
     "CKR_USER_ANOTHER_ALREADY_LOGGED_IN",
+    "CKR_USER_NOT_LOGGED_IN",
     "CKR_USER_PIN_NOT_INITIALIZED",
     "CKR_USER_TOO_MANY_TYPES",
     "CKR_USER_TYPE_INVALID",

@@ -15,6 +15,8 @@ export interface TokenPins {
   /** The user's; the PIN itself where a URI carries it (`pin-value`). */
   readonly pin?: PinSource | Pin | undefined;
   readonly soPin?: PinSource | undefined;
+  /** Where else the SO's is known to come from. The user's is compared with it, and nobody logs in with it. */
+  readonly otherSoPins?: () => Promise<readonly PinSource[]>;
 }
 
 /** How PINs of one token are read. */
@@ -60,11 +62,12 @@ export function pinFor(
   const source = role === "SO" ? pins.soPin : pins.pin;
   if (source === undefined) return undefined;
   return async () => {
-    if (role === "USER") refuseSameSource(pins, context);
+    const soPins = role === "USER" ? await soPinsOf(pins) : [];
+    refuseSameSource(source, soPins, context);
     const isNew = use !== "login";
     const pin = source instanceof Pin ? source.copy() : await context.read(source, purpose(role, context, use), isNew);
     try {
-      if (role === "USER") await refuseSoPin(pin, pins, context);
+      if (role === "USER") await refuseSoPin(pin, soPins, context);
       else if (use === "new") await refuseUserPin(pin, pins, context);
     } catch (error) {
       pin.wipe();
@@ -113,9 +116,14 @@ function keyOf({ name, folder }: PinContext): string {
   return JSON.stringify([name, folder]);
 }
 
-function refuseSameSource({ pin, soPin }: TokenPins, context: PinContext): void {
-  if (pin === undefined || pin instanceof Pin || soPin === undefined || asksPerson(pin)) return;
-  if (identify(pin, context) === identify(soPin, context)) throw same(context, `both come from ${describe(pin)}`);
+async function soPinsOf({ soPin, otherSoPins }: TokenPins): Promise<PinSource[]> {
+  return [...(soPin === undefined ? [] : [soPin]), ...((await otherSoPins?.()) ?? [])];
+}
+
+function refuseSameSource(pin: PinSource | Pin, soPins: readonly PinSource[], context: PinContext): void {
+  if (pin instanceof Pin || asksPerson(pin)) return;
+  const isSame = soPins.some((soPin) => identify(pin, context) === identify(soPin, context));
+  if (isSame) throw same(context, `both come from ${describe(pin)}`);
 }
 
 /** A source in one spelling. */
@@ -129,12 +137,14 @@ function identify(source: PinSource, { folder }: PinContext): string {
   }
 }
 
-async function refuseSoPin(pin: Pin, { soPin }: TokenPins, context: PinContext): Promise<void> {
+async function refuseSoPin(pin: Pin, soPins: readonly PinSource[], context: PinContext): Promise<void> {
   if (seen.get(keyOf(context)) === digest(pin)) throw same(context);
-  const so = await readSilently(soPin, purpose("SO", context, "login"), context);
-  const isSame = so?.equals(pin);
-  so?.wipe();
-  if (isSame === true) throw same(context);
+  for (const soPin of soPins) {
+    const so = await readSilently(soPin, purpose("SO", context, "login"), context);
+    const isSame = so?.equals(pin);
+    so?.wipe();
+    if (isSame === true) throw same(context);
+  }
 }
 
 async function refuseUserPin(soPin: Pin, { pin }: TokenPins, context: PinContext): Promise<void> {

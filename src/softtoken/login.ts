@@ -4,7 +4,8 @@
  * A token has a random data key, under which secrets are sealed, and a random row key, under which public rows carry a
  * MAC. Both are wrapped under the user PIN. Under the SO PIN are wrapped the row key and, unless the token was made
  * with `soRecovery: false`, the data key: only so can the SO give the user a new PIN, and so the SO PIN alone opens the
- * file. A try is taken off durably before a PIN is looked at, and given back when it was right.
+ * file. A try is taken off durably before a PIN is looked at, and given back when it was right; that it was wrong is noted
+ * before anybody is told.
  * @module
  */
 import { createHmac, randomBytes, timingSafeEqual } from "node:crypto";
@@ -15,7 +16,15 @@ import { unwrapUnderPin, wrapCost, wrapUnderPin } from "../seal/scrypt.ts";
 import { PIN_LENGTH } from "./identity.ts";
 import { refuse } from "./refusal.ts";
 import type { Patience } from "./store/patience.ts";
-import { debitTry, findToken, type PinOwner, restoreTries, setWrap, type TokenRow } from "./store/tokens.ts";
+import {
+  debitTry,
+  findToken,
+  noteRefusal,
+  type PinOwner,
+  restoreTries,
+  setWrap,
+  type TokenRow,
+} from "./store/tokens.ts";
 
 const KEY_LENGTH = 32;
 
@@ -156,7 +165,10 @@ async function openByScrypt(patience: Patience, opening: Opening, pin: Uint8Arra
     return refuse("CKR_PIN_LOCKED");
   }
   const plain = await unwrapUnderPin(pin, opening.wrap, context(token, owner));
-  if (plain === undefined) return refuse("CKR_PIN_INCORRECT");
+  if (plain === undefined) {
+    await patience.write(() => noteRefusal(db, token, owner));
+    return refuse("CKR_PIN_INCORRECT");
+  }
   await patience.write(() => restoreTries(db, token, owner));
   const secret: TokenSecret = {
     rowKey: new Uint8Array(plain.subarray(0, KEY_LENGTH)),

@@ -5,7 +5,7 @@
  */
 import { randomBytes } from "node:crypto";
 import { fromUtf8 } from "../codec/bytes.ts";
-import type { Args, Reply, Structure, Ulong } from "../cryptoki/port.ts";
+import type { Args, PinCount, Reply, Structure, Ulong } from "../cryptoki/port.ts";
 import { small } from "../cryptoki/ulong.ts";
 import { SLOT_FLAGS, TOKEN_FLAGS } from "../spec/flags.ts";
 import { EFFECTIVELY_INFINITE, UNAVAILABLE_INFORMATION } from "../spec/structures.ts";
@@ -14,7 +14,15 @@ import { IDENTITY, PIN_LENGTH } from "./identity.ts";
 import { checkNewPin, newSecret, openWithPin, wrapSecret } from "./login.ts";
 import { mechanismCodes, mechanismInfo } from "./mechanisms/table.ts";
 import { refuse } from "./refusal.ts";
-import { findToken, freeSlot, insertToken, listTokens, renewToken, type TokenRow } from "./store/tokens.ts";
+import {
+  findToken,
+  freeSlot,
+  insertToken,
+  listTokens,
+  type NewToken,
+  renewToken,
+  type TokenRow,
+} from "./store/tokens.ts";
 
 const LABEL_LENGTH = 32;
 const SERIAL_BYTES = 8;
@@ -44,12 +52,12 @@ export function tokenOf(app: Application, wanted: Ulong): TokenRow | undefined {
   return row;
 }
 
-/** How many wrong PINs a role may still give; undefined for a token or PIN that is not there. */
-export function pinTries(app: Application, slot: Ulong, role: "USER" | "SO"): number | undefined {
+/** What is known of a role's tries; undefined for a token or PIN that is not there. */
+export function pinTries(app: Application, slot: Ulong, role: "USER" | "SO"): PinCount | undefined {
   const row = findToken(app.db, small(slot));
   if (row === undefined) return undefined;
-  if (role === "SO") return row.soLeft;
-  return row.userWrap === undefined ? undefined : row.userLeft;
+  if (role === "SO") return { left: row.soLeft, refused: row.soRefused };
+  return row.userWrap === undefined ? undefined : { left: row.userLeft, refused: row.userRefused };
 }
 
 export function getSlotInfo(app: Application, args: Args<"C_GetSlotInfo">): Reply<"C_GetSlotInfo"> {
@@ -154,7 +162,7 @@ async function makeToken(
   const secret = newSecret(settings.soRecovery);
   const soWrap = await wrapSecret(token, "so", pin, secret, settings.scryptCost);
   const tries = settings.pinTries;
-  const row: TokenRow = { ...token, label, tries, soWrap, soLeft: tries, userWrap: undefined, userLeft: tries };
+  const row: NewToken = { ...token, label, tries, soWrap, soLeft: tries, userWrap: undefined, userLeft: tries };
   await app.patience.write(() => {
     if (before !== undefined) {
       if (!renewToken(app.db, row)) refuse("CKR_DEVICE_REMOVED", "the token was initialised elsewhere meanwhile");

@@ -53,6 +53,30 @@ describe("an id", () => {
   });
 });
 
+describe("writeAs: so", () => {
+  const key = "  k: { token: demo, id: 1, type: Ed25519 }\n";
+  const of = (module: string, more = "") =>
+    faults(key, `tokens:\n  demo: { module: ${module}, label: demo, writeAs: so${more} }\n`);
+
+  test.each(["softtoken", "/usr/lib/softhsm/libsofthsm2.so", "libsoftokn3.so"])(
+    "is refused where the SO makes no keys: %s",
+    async (module) => {
+      expect(await of(module)).toEqual([
+        expect.stringMatching(
+          /^2 tokens\.demo\.writeAs: the SO of .* neither sees nor makes private keys \(leave writeAs out/,
+        ),
+      ]);
+    },
+  );
+
+  test("is taken where the SO makes keys, or nobody knows, and needs an SO PIN", async () => {
+    for (const module of ["libykcs11.so", "/opt/other.so"]) {
+      expect(await of(module, ", soPin: { prompt: true }")).toEqual([]);
+      expect(await of(module)).toEqual([expect.stringContaining("there is no soPin")]);
+    }
+  });
+});
+
 describe("a file that is written", () => {
   const tokens =
     "tokens:\n  demo: { module: softtoken, label: demo, store: s/token.db, initHook: ./init, pin: { file: user.pin }, soPin: { file: so.pin } }\n";

@@ -226,7 +226,7 @@ test("a foreign, a truncated and a newer store are refused and left as they were
   const newer = join(dir, "newer.db");
   writeFileSync(newer, readFileSync(good));
   const raised = new DatabaseSync(newer);
-  raised.exec("PRAGMA user_version = 2");
+  raised.exec("PRAGMA user_version = 3");
   raised.close();
   const short = join(dir, "short.db");
   writeFileSync(short, readFileSync(good));
@@ -235,7 +235,7 @@ test("a foreign, a truncated and a newer store are refused and left as they were
   for (const [path, message] of [
     [foreign, /notes\.txt: found a file of \d+ bytes that is no SQLite database, expected a Keywright token store/],
     [otherDb, /other\.db: found an SQLite database with application id 0x0, expected/],
-    [newer, /newer\.db: found schema version 2, expected at most 1/],
+    [newer, /newer\.db: found schema version 3, expected at most 2/],
     [short, /short\.db: found 8192 bytes, expected \d+: the store was cut short/],
   ] as const) {
     const before = readFileSync(path);
@@ -243,6 +243,24 @@ test("a foreign, a truncated and a newer store are refused and left as they were
     expect(opening).toThrow(StoreError);
     expect(opening).toThrow(message);
     expect(readFileSync(path)).toEqual(before);
+  }
+});
+
+test("a store of the first version is brought up to this one, by whoever opens it first", async () => {
+  const store = join(folder(), "store.db");
+  const r = await rig({ store, login: false });
+  await r.provider.close();
+  const db = new DatabaseSync(store);
+  for (const owner of ["so", "user"]) db.exec(`ALTER TABLE token DROP COLUMN ${owner}_refused`);
+  db.exec("PRAGMA user_version = 1");
+  db.close();
+  const both = [provider({ store }), provider({ store })];
+  for (const one of both) {
+    const app = await application(one);
+    const session = await openSession(app, r.slot);
+    const login = async (pin: Uint8Array) => app.call("C_Login", { session, userType: 1, pin });
+    await expect(login(Buffer.from("wrong"))).rejects.toThrow("CKR_PIN_INCORRECT");
+    await login(PIN);
   }
 });
 

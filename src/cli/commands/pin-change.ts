@@ -6,7 +6,7 @@
 import { withPins } from "../../pins/roles.ts";
 import { command, EXIT, type ExitCode, flag, type Input } from "../command.ts";
 import type { Io } from "../io.ts";
-import { NEW_PIN_OPTION, needPin, pinSource, SO_PIN_OPTION } from "../pin-options.ts";
+import { NEW_PIN_OPTION, needPin, pinSource, requireSo, SO_PIN_OPTION } from "../pin-options.ts";
 import { findTarget, TARGET_OPTIONS, withToken } from "../target.ts";
 
 export const spec = command({
@@ -23,7 +23,8 @@ export const spec = command({
 export async function run(input: Input<typeof spec>, io: Io): Promise<ExitCode> {
   const target = await findTarget(input.words[0], input, io);
   const role = input.so ? "SO" : "USER";
-  await withToken(target, input, io, async ({ token, pin, newPin, locked }) => {
+  await withToken(target, input, io, async ({ token, family, pin, newPin, locked }) => {
+    if (input.so) requireSo(family, "leave --so out to change the user PIN");
     const next = newPin(role, pinSource("--new-pin", input.newPin));
     const old = needPin(pin(role), input.so ? "--so-pin" : "--pin");
     await withPins([old, needPin(next, "--new-pin")], (before, after) =>

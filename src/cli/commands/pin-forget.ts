@@ -8,10 +8,10 @@ import type { TokenDeclaration } from "../../lifecycle/declaration.ts";
 import { PinMemory, type TokenIdentity } from "../../pins/memory.ts";
 import { uriOf } from "../../pins/refusals.ts";
 import { command, EXIT, type ExitCode, type Input } from "../command.ts";
+import { declaredPath } from "../declared-tokens.ts";
 import { UnknownNameError } from "../errors.ts";
 import type { Io } from "../io.ts";
-import { chosenState, FILE_OPTION, loadDeclaration } from "../surroundings.ts";
-import { declaredPath } from "../target.ts";
+import { chosenState, DEFAULT_FILE, FILE_OPTION, loadDeclaration } from "../surroundings.ts";
 import { count } from "../words.ts";
 
 export const spec = command({
@@ -46,7 +46,7 @@ async function declaredToken(
   word: string,
   input: Input<typeof spec>,
 ): Promise<{ declared?: TokenDeclaration; failure?: unknown }> {
-  if (input.file === undefined && !existsSync("keys.yaml")) return {};
+  if (input.file === undefined && !existsSync(DEFAULT_FILE)) return {};
   try {
     const { tokens } = await loadDeclaration(input);
     const declared = Object.hasOwn(tokens, word) ? tokens[word] : undefined;

@@ -7,7 +7,7 @@ import { withPins } from "../../pins/roles.ts";
 import { command, EXIT, type ExitCode, type Input } from "../command.ts";
 import { CommandError } from "../errors.ts";
 import type { Io } from "../io.ts";
-import { needPin, SO_PIN_OPTION } from "../pin-options.ts";
+import { CHANGE, needPin, requireSo, SO_PIN_OPTION } from "../pin-options.ts";
 import { findTarget, TARGET_OPTIONS, withToken } from "../target.ts";
 
 export const spec = command({
@@ -20,13 +20,16 @@ export const spec = command({
 
 export async function run(input: Input<typeof spec>, io: Io): Promise<ExitCode> {
   const target = await findTarget(input.words[0], input, io);
-  await withToken(target, input, io, async ({ token, pin, locked }) => {
+  await withToken(target, input, io, async ({ token, family, pin, locked }) => {
     if (token.has("CKF_USER_PIN_INITIALIZED")) {
       throw new CommandError(`${token.info.label} has a user PIN already`, [
-        "to change it, knowing it: keywright pin change",
-        "to replace one that is locked or lost, as the SO: keywright pin unblock",
+        CHANGE,
+        ...(family.initialise === "pin"
+          ? []
+          : ["to replace one that is locked or lost, as the SO: keywright pin unblock"]),
       ]);
     }
+    requireSo(family, "to give a new token its user PIN: keywright token init");
     await withPins([needPin(pin("SO"), "--so-pin"), needPin(pin("USER", "first"), "--pin")], (so, user) =>
       locked(() => token.initialisePin(so, user)),
     );

@@ -6,7 +6,7 @@
 import { withPins } from "../../pins/roles.ts";
 import { command, EXIT, type ExitCode, type Input } from "../command.ts";
 import type { Io } from "../io.ts";
-import { NEW_PIN_OPTION, needPin, pinSource, SO_PIN_OPTION } from "../pin-options.ts";
+import { CHANGE, NEW_PIN_OPTION, needPin, pinSource, requireSo, SO_PIN_OPTION } from "../pin-options.ts";
 import { findTarget, TARGET_OPTIONS, withToken } from "../target.ts";
 
 const { pin: _pin, ...OPTIONS } = TARGET_OPTIONS;
@@ -21,7 +21,8 @@ export const spec = command({
 
 export async function run(input: Input<typeof spec>, io: Io): Promise<ExitCode> {
   const target = await findTarget(input.words[0], input, io);
-  await withToken(target, input, io, async ({ token, pin, newPin, locked }) => {
+  await withToken(target, input, io, async ({ token, family, pin, newPin, locked }) => {
+    requireSo(family, CHANGE, "nobody can replace one that is lost");
     const next = newPin("USER", pinSource("--new-pin", input.newPin));
     await withPins([needPin(pin("SO"), "--so-pin"), needPin(next, "--new-pin")], (so, user) =>
       locked(() => token.initialisePin(so, user)),

@@ -11,7 +11,7 @@ import { command, EXIT, type ExitCode, flag, type Input, text } from "../command
 import { confirmDestruction, YES_OPTION } from "../confirm.ts";
 import { CommandError, TakenError, UsageError } from "../errors.ts";
 import type { Io } from "../io.ts";
-import { SO_PIN_OPTION } from "../pin-options.ts";
+import { requireSo, SO_PIN_OPTION } from "../pin-options.ts";
 import { findTarget, lockOptions, pinContext, pinsAt, TARGET_OPTIONS, type Target, withModule } from "../target.ts";
 import { tokenValue, tokenView } from "../views/token.ts";
 
@@ -44,7 +44,12 @@ export async function run(input: Input<typeof spec>, io: Io): Promise<ExitCode> 
   const pins = pinsAt(target, io);
   const token = await withModule(reference, input, pins, (module) => chosen(module, label, target, input, io));
   const family = familyOfToken(token.info, reference.module);
-  if (pins.pin === undefined || (pins.soPin === undefined && family.initialise !== "pin")) {
+  if (input.soPin !== undefined) requireSo(family, "leave --so-pin out: the user PIN initialises the token");
+  const hasSo = family.initialise !== "pin";
+  if (pins.pin === undefined && !hasSo) {
+    throw new UsageError("token init needs a user PIN", ["add --pin SOURCE, or run it at a terminal"]);
+  }
+  if (pins.pin === undefined || (pins.soPin === undefined && hasSo)) {
     throw new UsageError("token init needs both PINs", [
       "add --so-pin SOURCE and --pin SOURCE, or run it at a terminal",
     ]);

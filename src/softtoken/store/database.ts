@@ -9,7 +9,7 @@ import { realpathSync } from "node:fs";
 import { DatabaseSync } from "@photostructure/sqlite";
 import { Busy, foreign, StoreError } from "./errors.ts";
 import { judgeMarks, prepareFile } from "./file.ts";
-import { APPLICATION_ID, SCHEMA, SCHEMA_VERSION } from "./schema.ts";
+import { APPLICATION_ID, SCHEMA, SCHEMA_VERSION, UPGRADES } from "./schema.ts";
 
 /** What goes into and comes out of a column. */
 type Column = number | string | Uint8Array | null;
@@ -178,11 +178,14 @@ function checkSchema(path: string, connection: Connection, readOnly: boolean): v
   }
   connection.exec("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON");
   connection.exec("PRAGMA trusted_schema = OFF; PRAGMA secure_delete = ON");
-  if (!fresh) return;
+  if (!fresh && pragma("user_version") === SCHEMA_VERSION) return;
   connection.exec("BEGIN IMMEDIATE");
-  // Another process may have made the tables since we looked.
+  // Another process may have made the tables, or brought them up to date, since we looked.
   if (isNew()) {
     connection.exec(`${SCHEMA} PRAGMA application_id = ${APPLICATION_ID}; PRAGMA user_version = ${SCHEMA_VERSION}`);
+  }
+  for (let version = pragma("user_version"); version < SCHEMA_VERSION; version += 1) {
+    connection.exec(`${UPGRADES[version]} PRAGMA user_version = ${version + 1}`);
   }
   connection.exec("COMMIT");
   // So that the marks stand in the file itself, where the next opening looks first.

@@ -6,8 +6,8 @@
 /** PRAGMA application_id: "KwST". */
 export const APPLICATION_ID = 0x4b775354;
 
-/** PRAGMA user_version. A store of a newer version is refused, untouched. */
-export const SCHEMA_VERSION = 1;
+/** PRAGMA user_version. A store of a newer version is refused, untouched; an older one is brought up to it. */
+export const SCHEMA_VERSION = 2;
 
 /**
  * `token.slot` and `object.id` are never given out twice (AUTOINCREMENT): slot numbers are stable and handles cannot
@@ -24,8 +24,10 @@ CREATE TABLE token (
   tries INTEGER NOT NULL,
   so_wrap BLOB NOT NULL,
   so_left INTEGER NOT NULL,
+  so_refused INTEGER NOT NULL DEFAULT 0,
   user_wrap BLOB,
-  user_left INTEGER NOT NULL
+  user_left INTEGER NOT NULL,
+  user_refused INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 CREATE TABLE object (
   id INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -48,3 +50,11 @@ CREATE INDEX object_keyid ON object (keyid) WHERE keyid IS NOT NULL;
 CREATE INDEX object_subject ON object (subject) WHERE subject IS NOT NULL;
 CREATE INDEX object_issuer ON object (issuer) WHERE issuer IS NOT NULL;
 `;
+
+/** By the version that a store has: what makes it one of the next. */
+export const UPGRADES: Readonly<Record<number, string>> = {
+  1: `
+ALTER TABLE token ADD COLUMN so_refused INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE token ADD COLUMN user_refused INTEGER NOT NULL DEFAULT 0;
+`,
+};

@@ -20,11 +20,18 @@ export interface TokenRow {
   readonly tries: number;
   readonly soWrap: Uint8Array;
   readonly soLeft: number;
+  /** How many PINs were refused since the last right one. A try that is taken off may not have come to that. */
+  readonly soRefused: number;
   readonly userWrap: Uint8Array | undefined;
   readonly userLeft: number;
+  readonly userRefused: number;
 }
 
-const COLUMNS = "slot, serial, label, generation, tries, so_wrap, so_left, user_wrap, user_left";
+/** What a token is made with. */
+export type NewToken = Omit<TokenRow, "soRefused" | "userRefused">;
+
+const NEW_COLUMNS = "slot, serial, label, generation, tries, so_wrap, so_left, user_wrap, user_left";
+const COLUMNS = `${NEW_COLUMNS}, so_refused, user_refused`;
 
 function token(row: Row): TokenRow {
   return {
@@ -35,8 +42,10 @@ function token(row: Row): TokenRow {
     tries: row.tries as number,
     soWrap: row.so_wrap as Uint8Array,
     soLeft: row.so_left as number,
+    soRefused: row.so_refused as number,
     userWrap: (row.user_wrap as Uint8Array | null) ?? undefined,
     userLeft: row.user_left as number,
+    userRefused: row.user_refused as number,
   };
 }
 
@@ -56,8 +65,8 @@ export function freeSlot(db: Database): number {
 }
 
 /** @throws an error of SQLite when the slot was taken meanwhile */
-export function insertToken(db: Database, row: TokenRow): void {
-  db.prepare(`INSERT INTO token (${COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`).run(
+export function insertToken(db: Database, row: NewToken): void {
+  db.prepare(`INSERT INTO token (${NEW_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`).run(
     row.slot,
     row.serial,
     row.label,
@@ -72,10 +81,11 @@ export function insertToken(db: Database, row: TokenRow): void {
 }
 
 /** Makes a token new again: its objects are gone, its generation is the next, it has no user PIN. */
-export function renewToken(db: Database, row: TokenRow): boolean {
+export function renewToken(db: Database, row: NewToken): boolean {
   return db.transaction(() => {
     const sql =
-      "UPDATE token SET label = ?, generation = ?, tries = ?, so_wrap = ?, so_left = ?, user_wrap = NULL, user_left = ? " +
+      "UPDATE token SET label = ?, generation = ?, tries = ?, so_wrap = ?, so_left = ?, user_wrap = NULL, user_left = ?, " +
+      "so_refused = 0, user_refused = 0 " +
       "WHERE slot = ? AND serial = ? AND generation = ?";
     const { changes } = db
       .prepare(sql)
@@ -103,7 +113,7 @@ export function renewToken(db: Database, row: TokenRow): boolean {
  */
 export function setWrap(db: Database, row: TokenRow, owner: PinOwner, wrap: Uint8Array, before?: Uint8Array): boolean {
   const sql =
-    `UPDATE token SET ${owner}_wrap = ?1, ${owner}_left = tries ` +
+    `UPDATE token SET ${owner}_wrap = ?1, ${owner}_left = tries, ${owner}_refused = 0 ` +
     `WHERE slot = ?2 AND serial = ?3 AND generation = ?4 AND (?5 IS NULL OR ${owner}_wrap = ?5)`;
   const { changes } = db.prepare(sql).run(wrap, row.slot, row.serial, row.generation, before ?? null);
   db.touch();
@@ -120,7 +130,13 @@ export function debitTry(db: Database, row: TokenRow, owner: PinOwner): boolean 
 
 /** Gives all tries back. */
 export function restoreTries(db: Database, row: TokenRow, owner: PinOwner): void {
-  const sql = `UPDATE token SET ${owner}_left = tries WHERE slot = ? AND serial = ? AND generation = ?`;
+  const sql = `UPDATE token SET ${owner}_left = tries, ${owner}_refused = 0 WHERE slot = ? AND serial = ? AND generation = ?`;
+  db.prepare(sql).run(row.slot, row.serial, row.generation);
+}
+
+/** Notes, durably, that a PIN was refused. */
+export function noteRefusal(db: Database, row: TokenRow, owner: PinOwner): void {
+  const sql = `UPDATE token SET ${owner}_refused = ${owner}_refused + 1 WHERE slot = ? AND serial = ? AND generation = ?`;
   db.prepare(sql).run(row.slot, row.serial, row.generation);
 }
 
