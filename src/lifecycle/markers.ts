@@ -12,6 +12,7 @@ import { makePrivateFolder, writeAtomic } from "../host/files.ts";
 import type { PresentToken, Surroundings } from "./access.ts";
 import { reachOf } from "./access.ts";
 import type { KeyDeclaration, TokenDeclaration } from "./declaration.ts";
+import type { SeenReplacement } from "./observation.ts";
 
 export type MarkerKind =
   /** The hook is to run. */
@@ -53,8 +54,8 @@ export function isMarked({ path }: Marker): boolean {
   return existsSync(path);
 }
 
-/** @param note for whoever reads it again @throws HostError */
-export async function mark({ path, about }: Marker, note: Readonly<Record<string, unknown>> = {}): Promise<void> {
+/** @throws HostError */
+export async function mark({ path, about }: Marker, note?: SeenReplacement): Promise<void> {
   makePrivateFolder(dirname(path));
   await writeAtomic(path, `${JSON.stringify({ ...about, ...note })}\n`);
 }
@@ -68,22 +69,23 @@ export async function unmark({ path }: Marker): Promise<void> {
 }
 
 /**
- * The public keys that a run which did not end was replacing; empty when there was none. A marker that says something
- * else is no help: then certificates tell, or a person.
+ * What a run that did not end was replacing; undefined when there was none, or when the marker says something else: then a
+ * person decides.
  * @throws HostError when it cannot be read
  */
-export function replacedBy(marker: Marker): string[] {
+export function replacementIn(marker: Marker): SeenReplacement | undefined {
   let text: string;
   try {
     text = readFileSync(marker.path, "utf8");
   } catch (error) {
-    if (systemCode(error) === "ENOENT") return [];
+    if (systemCode(error) === "ENOENT") return undefined;
     throw new HostError(`cannot read ${marker.path}: ${explainSystem(error)}`, { cause: error });
   }
   try {
-    const { replaces } = JSON.parse(text) as { replaces?: unknown };
-    return Array.isArray(replaces) && replaces.every((one) => typeof one === "string") ? replaces : [];
+    const { replaces, by } = JSON.parse(text) as Partial<SeenReplacement>;
+    const isOne = Array.isArray(replaces) && replaces.every((one) => typeof one === "string");
+    return isOne ? { replaces, ...(typeof by === "string" ? { by } : {}) } : undefined;
   } catch {
-    return [];
+    return undefined;
   }
 }

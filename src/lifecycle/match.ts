@@ -11,15 +11,20 @@ import type { SeenObject } from "./observation.ts";
  * Adds `publicKey` to private keys that do not tell it: where one private key stands beside one public key object under
  * an id, they belong together; else its use tells, for a certificate with its id may be another key's. A lone key that
  * cannot be used for that, or wants its PIN for it, is taken to belong to what stands beside it.
+ * @param ids of the keys to match; others are nobody's here, and are not used
  */
-export async function matchPrivateKeys(session: Session, objects: readonly SeenObject[]): Promise<SeenObject[]> {
+export async function matchPrivateKeys(
+  session: Session,
+  objects: readonly SeenObject[],
+  ids: ReadonlySet<string>,
+): Promise<SeenObject[]> {
   const byId = new Map<string, SeenObject[]>();
   for (const object of objects) byId.set(object.id, [...(byId.get(object.id) ?? []), object]);
   // A run that died may have left a private key under one id, and what belongs to it under another.
   const orphans = objects.filter(({ id }) => !byId.get(id)!.some((one) => one.class === "private"));
   const matched: SeenObject[] = [];
   for (const object of objects) {
-    const known = object.class !== "private" || object.publicKey !== undefined;
+    const known = object.class !== "private" || object.publicKey !== undefined || !ids.has(object.id);
     matched.push(known ? object : await matchOne(session, object, byId.get(object.id)!, orphans));
   }
   return matched;

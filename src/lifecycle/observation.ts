@@ -92,6 +92,14 @@ export type SeenImport =
   | { readonly state: "unreadable"; readonly error: string }
   | { readonly state: "present"; readonly der: string };
 
+/** A replacement that had begun to take the place of a key. */
+export interface SeenReplacement {
+  /** The public keys, by digest, that give the identity up; empty for one not known. */
+  readonly replaces: readonly string[];
+  /** The public key that takes it; absent where the old one was being destroyed before there was a new one. */
+  readonly by?: string;
+}
+
 export interface Observation {
   readonly tokens: Readonly<Record<string, SeenToken>>;
   /** By absolute path. */
@@ -103,8 +111,8 @@ export interface Observation {
   readonly pendingHooks: readonly string[];
   /** Names of tokens whose initHook is not. */
   readonly pendingInitHooks: readonly string[];
-  /** The public keys, by digest, that a run which did not end was replacing; empty for one not known. By name of key. */
-  readonly replaced: Readonly<Record<string, readonly string[]>>;
+  /** What a run that did not end was replacing, by name of key. */
+  readonly replacing: Readonly<Record<string, SeenReplacement>>;
 }
 
 /** A digest of an observation, without handles: the same for the same state of the world. */

@@ -17,10 +17,19 @@ import { X509Error } from "../x509/errors.ts";
 import { curveFromParams, spkiFromAttributes } from "../x509/public-keys.ts";
 import { fingerprint, readCertificate, readCertificates, requestPublicKey } from "../x509/read.ts";
 import { type Access, type PresentToken, reachOf, type Surroundings } from "./access.ts";
-import type { Declaration } from "./declaration.ts";
-import { isMarked, keyMarker, replacedBy, tokenMarker } from "./markers.ts";
+import type { Declaration, KeyDeclaration } from "./declaration.ts";
+import { newIdentity } from "./identities.ts";
+import { isMarked, keyMarker, replacementIn, tokenMarker } from "./markers.ts";
 import { matchPrivateKeys } from "./match.ts";
-import type { CanGenerate, Observation, SeenFile, SeenImport, SeenObject, SeenToken } from "./observation.ts";
+import type {
+  CanGenerate,
+  Observation,
+  SeenFile,
+  SeenImport,
+  SeenObject,
+  SeenReplacement,
+  SeenToken,
+} from "./observation.ts";
 import { keyTypeText } from "./values.ts";
 
 /** Looks at everything that the declaration names. */
@@ -32,7 +41,9 @@ export async function observe(
   const tokens: Record<string, SeenToken> = {};
   for (const name of Object.keys(declaration.tokens)) {
     const access = accesses.get(name);
-    if (access !== undefined) tokens[name] = await observeToken(access, surroundings);
+    if (access === undefined) continue;
+    const keys = Object.values(declaration.keys).filter(({ token }) => token === name);
+    tokens[name] = await observeToken(access, keys, surroundings);
   }
   const files: Record<string, SeenFile> = {};
   const imports: Record<string, SeenImport> = {};
@@ -53,21 +64,25 @@ export async function observe(
     }
   }
   const pendingHooks: string[] = [];
-  const replaced: Record<string, string[]> = {};
+  const replacing: Record<string, SeenReplacement> = {};
   for (const key of Object.values(declaration.keys)) {
     const access = accesses.get(key.token);
     if (access?.state !== "present") continue;
     if (isMarked(keyMarker("hooks", access, key, surroundings))) pendingHooks.push(key.name);
-    const publicKeys = replacedBy(keyMarker("replacements", access, key, surroundings));
-    if (publicKeys.length > 0) replaced[key.name] = publicKeys;
+    const replacement = replacementIn(keyMarker("replacements", access, key, surroundings));
+    if (replacement !== undefined) replacing[key.name] = replacement;
   }
   const pendingInitHooks = Object.values(declaration.tokens)
     .filter((token) => isMarked(tokenMarker(token, surroundings)))
     .map(({ name }) => name);
-  return { tokens, files, imports, requests, pendingHooks, pendingInitHooks, replaced };
+  return { tokens, files, imports, requests, pendingHooks, pendingInitHooks, replacing };
 }
 
-async function observeToken(access: Access, surroundings: Surroundings): Promise<SeenToken> {
+async function observeToken(
+  access: Access,
+  keys: readonly KeyDeclaration[],
+  surroundings: Surroundings,
+): Promise<SeenToken> {
   if (access.state === "unreadable") return failed(access.error);
   try {
     if (access.state === "absent") {
@@ -83,13 +98,18 @@ async function observeToken(access: Access, surroundings: Surroundings): Promise
       family: access.family.name,
       loggedIn: access.loggedIn,
       canGenerate: await observeMechanisms(access.token),
-      objects: await matchPrivateKeys(access.session, await observeObjects(access)),
+      objects: await matchPrivateKeys(access.session, await observeObjects(access), idsOf(keys)),
     };
   } catch (error) {
     // A failure to read is never taken for "there is nothing".
     if (error instanceof KeywrightError) return failed(error);
     throw error;
   }
+}
+
+/** The ids under which declared keys stand, and their replacements. */
+function idsOf(keys: readonly KeyDeclaration[]): Set<string> {
+  return new Set(keys.flatMap((key) => [key.id, newIdentity(key).id]));
 }
 
 function failed(error: KeywrightError | HostError): SeenToken {

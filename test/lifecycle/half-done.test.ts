@@ -1,5 +1,5 @@
 /** Rotations that died half-way, where the objects alone do not tell which key is the new one. */
-import { rmSync } from "node:fs";
+import { readdirSync, rmSync } from "node:fs";
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest";
 import type { Cryptoki } from "../../src/cryptoki/port.ts";
 import type { SeenObject } from "../../src/lifecycle/observation.ts";
@@ -56,7 +56,7 @@ describe("a rotation that died half-way", () => {
       await killedAfter(w, "promote", ["k"]);
       expect(await w.applied()).toEqual(["k done"]);
       expect(await current(w)).not.toBe(before);
-      const kept = (await seen(w)).filter(({ publicKey }) => publicKey === before);
+      const kept = (await seen(w)).filter(({ label }) => label.startsWith("k~"));
       expect(kept).toHaveLength(retireOld === "keep" ? 3 : 0);
       expect(await w.steps()).toEqual(["keep k"]);
     },
@@ -73,16 +73,79 @@ describe("a rotation that died half-way", () => {
     expect(await w.steps()).toEqual(["keep k"]);
   });
 
-  test("is completed by the certificates where the state folder was lost", async () => {
-    const w = world(CERTIFIED);
+  test("is refused where the state folder was lost while two keys had one identity, and nothing is touched", async () => {
+    const w = world(CERTIFIED.replace("P-256,", "P-256, retireOld: destroy,"));
     await w.applied();
-    const before = await current(w);
     w.now = new Date(w.now.getTime() + 60_000);
     await killedAfter(w, "promote", ["k"]);
     rmSync(w.state, { recursive: true });
-    expect(await w.applied()).toEqual(["k done"]);
-    expect(await current(w)).not.toBe(before);
-    expect(await w.steps()).toEqual(["keep k"]);
+    const before = await w.objects();
+    expect(await w.applied()).toEqual(["k refused"]);
+    expect(await w.objects()).toEqual(before);
+  });
+
+  test("is completed without the state folder as long as a part of either key has an identity that tells", async () => {
+    for (const [at, count] of [1, 2, 5].entries()) {
+      const w = world(CERTIFIED);
+      await w.applied();
+      const before = await current(w);
+      w.layer = killedAt("C_SetAttributeValue", count - 1);
+      await expect(w.applied({ rotate: ["k"] })).rejects.toThrow("killed");
+      w.layer = undefined;
+      rmSync(w.state, { recursive: true });
+      expect(await w.applied(), `${at}`).toEqual(["k done"]);
+      expect(await current(w)).not.toBe(before);
+      expect(await w.steps()).toEqual(["keep k"]);
+    }
+  });
+
+  test("leaves no marker by which something else is taken for it later", async () => {
+    const w = world(CERTIFIED.replace("P-256,", "P-256, retireOld: destroy,"));
+    const markers = () => readdirSync(w.path("state/replacements"));
+    await w.applied();
+    w.layer = killedAt("C_SetAttributeValue", 0, "before");
+    await expect(w.applied({ rotate: ["k"] })).rejects.toThrow("killed");
+    w.layer = undefined;
+    expect(markers()).toHaveLength(1);
+    await w.within(async (session) => {
+      const fresh = [];
+      for await (const object of session.find({ CKA_LABEL: "k~new" })) fresh.push(object);
+      expect(fresh).toHaveLength(3);
+      for (const object of fresh) await object.destroy();
+    });
+    const { mechanism, publicKey, privateKey } = templatesOfTest("01", "k");
+    await w.within(async (session) => {
+      await session.generateKeyPair(mechanism, publicKey, privateKey);
+    });
+    const both = await w.objects();
+    expect(await w.applied()).toEqual(["k refused"]);
+    expect(await w.objects()).toEqual(both);
+    await w.within(async (session) => {
+      for (const CKA_CLASS of ["CKO_PRIVATE_KEY", "CKO_PUBLIC_KEY"] as const) {
+        const found = [];
+        for await (const object of session.find({ CKA_CLASS, CKA_LABEL: "k" })) found.push(object);
+        await found.at(-1)!.destroy();
+      }
+    });
+    expect(await w.applied()).toEqual(["k kept"]);
+    expect(markers()).toEqual([]);
+  });
+
+  test("does not hide that a key was lost", async () => {
+    const w = world(CERTIFIED);
+    await w.applied();
+    w.layer = killedAt("C_SetAttributeValue", 0, "before");
+    await expect(w.applied({ rotate: ["k"] })).rejects.toThrow("killed");
+    w.layer = undefined;
+    await w.within(async (session) => {
+      const lost = [];
+      for await (const object of session.find({ CKA_LABEL: "k~new" })) lost.push(object);
+      lost.push(await session.findOne({ CKA_CLASS: "CKO_PRIVATE_KEY", CKA_LABEL: "k" }));
+      for (const object of lost) await object.destroy();
+    });
+    expect((await w.plan()).steps).toMatchObject([
+      { action: "refuse", reason: expect.stringContaining("private key is not in the token") },
+    ]);
   });
 
   test.each(["issue", "promote"] as const)(

@@ -3,8 +3,11 @@ import { mkdirSync, readdirSync, renameSync, rmSync, symlinkSync } from "node:fs
 import { describe, expect, onTestFinished, test } from "vitest";
 import { CryptokiError } from "../../src/cryptoki/errors.ts";
 import { Pin } from "../../src/cryptoki/pin.ts";
+import { FAMILIES } from "../../src/families/families.ts";
 import { withFreshToken } from "../../src/lifecycle/access.ts";
 import type { Step } from "../../src/lifecycle/plan/steps.ts";
+import { certificateTemplate } from "../../src/lifecycle/templates.ts";
+import { readCertificate } from "../../src/x509/read.ts";
 import { templatesOfTest } from "../support/templates.ts";
 import { World } from "../support/world.ts";
 
@@ -179,7 +182,7 @@ describe("what is not as it was left", () => {
     expect((await w.plan()).steps).toMatchObject([
       {
         action: "refuse",
-        reason: expect.stringContaining("with its id belongs to another key, and is not what was replaced"),
+        reason: "2 private keys have its id, and nothing tells which of them replaces the other",
       },
     ]);
     expect(await w.applied()).toEqual(["k refused"]);
@@ -195,6 +198,51 @@ describe("what is not as it was left", () => {
       action: "refuse",
       reason: "the certificate with its id belongs to another key, and is not what was replaced",
     });
+  });
+
+  test("a stranger's whole key with its newer certificate for the same name does not displace the declared one", async () => {
+    const declared =
+      "  k: { token: demo, id: 1, type: EC:P-256, retireOld: destroy, certificate: { subject: CN=k } }\n";
+    const w = world(declared);
+    await w.applied();
+    const other = world(declared, "{ module: softtoken, store: other.db, label: demo }");
+    other.now = new Date(w.now.getTime() + 3_600_000);
+    await other.applied();
+    let der: Uint8Array | undefined;
+    await other.within(async (session) => {
+      der = (await (await session.findOne({ CKA_CLASS: "CKO_CERTIFICATE" })).get("CKA_VALUE")).CKA_VALUE;
+    });
+    const facts = readCertificate(der!);
+    await w.within(async (session) => {
+      const { mechanism, publicKey, privateKey } = templatesOfTest("01", "k");
+      await session.generateKeyPair(mechanism, publicKey, privateKey);
+      await session.create(certificateTemplate(facts, { id: "01", label: "k" }, FAMILIES[0]!));
+    });
+    const before = await w.objects();
+    w.now = other.now;
+    expect(await w.applied()).toEqual(["k refused"]);
+    expect(await w.objects()).toEqual(before);
+  });
+
+  test("keys that are not declared are not used", async () => {
+    const w = world(CA);
+    await w.applied();
+    await w.within(async (session) => {
+      const { mechanism, publicKey, privateKey } = templatesOfTest("77", "other");
+      for (let i = 0; i < 2; i += 1) {
+        await session.generateKeyPair(mechanism, publicKey, { ...privateKey, CKA_ALWAYS_AUTHENTICATE: true });
+      }
+    });
+    const calls: string[] = [];
+    w.layer = (inner) => ({
+      call: (fn, args) => {
+        calls.push(fn);
+        return inner.call(fn, args);
+      },
+    });
+    expect(await w.steps()).toEqual(["keep ca"]);
+    expect(calls.filter((fn) => fn === "C_Login")).toHaveLength(1);
+    expect(calls).not.toContain("C_SignInit");
   });
 
   test("two declared names that lead to one token are refused, by the declaration or when it is seen", async () => {

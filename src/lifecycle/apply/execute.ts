@@ -67,12 +67,14 @@ async function executeKey(
   surroundings: Surroundings,
   progress: Progress,
 ): Promise<KeyResult> {
+  const run = new KeyRun(key, declaration, accesses, surroundings);
   const only = steps.find((step) => !changes(step));
   if (!steps.some(changes)) {
     const status = { keep: "kept", wait: "waiting", skip: "skipped", refuse: "refused" } as const;
-    return { key: key.name, status: status[(only?.action ?? "keep") as keyof typeof status] };
+    const idle = (only?.action ?? "keep") as keyof typeof status;
+    if (idle === "keep") await run.settled();
+    return { key: key.name, status: status[idle] };
   }
-  const run = new KeyRun(key, declaration, accesses, surroundings);
   for (const step of steps.filter(changes)) {
     progress.begin(step);
     try {
@@ -84,5 +86,6 @@ async function executeKey(
       return { key: key.name, status: "failed", error };
     }
   }
+  await run.settled();
   return { key: key.name, status: "done" };
 }

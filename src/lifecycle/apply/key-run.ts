@@ -22,7 +22,7 @@ import type { Access, PresentToken, Surroundings } from "../access.ts";
 import type { Declaration, KeyDeclaration } from "../declaration.ts";
 import { runHook } from "../hooks.ts";
 import { finalIdentity, newIdentity } from "../identities.ts";
-import { keyMarker, type Marker, mark, unmark } from "../markers.ts";
+import { isMarked, keyMarker, type Marker, mark, unmark } from "../markers.ts";
 import { keyUri, needsIssuers } from "../plan/publish.ts";
 import { publicKeysOf, type Step } from "../plan/steps.ts";
 import { publish } from "./files.ts";
@@ -117,8 +117,6 @@ export class KeyRun {
 
   async #generate({ identity }: StepOf<"generate">): Promise<void> {
     this.#made.push(...(await generate(this.#at, this.#key, identity)));
-    // What made room for it is not what stands there any more.
-    if (identity.id === this.#key.id) await unmark(this.#replacement);
   }
 
   async #archive({ objects, identity }: StepOf<"archive">): Promise<void> {
@@ -127,12 +125,18 @@ export class KeyRun {
       objects.map(({ handle }) => handle),
       identity,
     );
-    await unmark(this.#replacement);
   }
 
   async #retire({ objects, makesRoom }: StepOf<"retire">): Promise<void> {
-    if (makesRoom === true) await mark(this.#replacement, { replaces: publicKeysOf(objects) });
+    const isCurrent = objects.some(({ id }) => id === this.#key.id);
+    if (makesRoom === true && isCurrent) await mark(this.#replacement, { replaces: publicKeysOf(objects) });
     await retire(this.#at, objects);
+  }
+
+  /** Nothing of the key is half-done any more. */
+  async settled(): Promise<void> {
+    if (this.#accesses.get(this.#key.token)?.state !== "present") return;
+    if (isMarked(this.#replacement)) await unmark(this.#replacement);
   }
 
   async #issue({ identity, certificate }: StepOf<"issue" | "adopt" | "renew">): Promise<void> {
@@ -188,12 +192,11 @@ export class KeyRun {
   async #promote({ identity, objects, replaces }: StepOf<"promote">): Promise<void> {
     const prepared = newIdentity(this.#key);
     const keyWaits = this.#made.length > 0 || objects.some((object) => object.class === "private");
-    if (!this.#proven && keyWaits) {
-      await prove(this.#at, this.#key, prepared, await spkiAt(this.#at.session, prepared));
-    }
+    const spki = keyWaits ? await spkiAt(this.#at.session, prepared) : undefined;
+    if (spki !== undefined && !this.#proven) await prove(this.#at, this.#key, prepared, spki);
     const handles: Ulong[] = [...objects.map(({ handle }) => handle), ...this.#made.map(({ handle }) => handle)];
-    // From now on two stand under one identity.
-    if (replaces.length > 0) await mark(this.#replacement, { replaces });
+    // From now on two stand under one identity. An earlier run that moved the private key has noted it.
+    if (replaces.length > 0 && spki !== undefined) await mark(this.#replacement, { replaces, by: fingerprint(spki) });
     await rename(this.#at, [...new Set(handles)], identity);
   }
 

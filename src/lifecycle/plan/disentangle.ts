@@ -3,8 +3,7 @@
  * replaced. Every half-done state of a rotation is one of these, and the steps that finish it follow from it.
  * @module
  */
-import { sameName } from "../../x509/names.ts";
-import type { SeenObject } from "../observation.ts";
+import type { SeenObject, SeenReplacement } from "../observation.ts";
 import { certificateFacts } from "./certificate.ts";
 
 /** The objects of one key in a token, by where they stand. */
@@ -12,8 +11,7 @@ export interface KeyObjects {
   readonly final: readonly SeenObject[];
   readonly fresh: readonly SeenObject[];
   readonly archived: readonly SeenObject[];
-  /** The public keys, by digest, that a run which did not end was replacing; empty for one not known. */
-  readonly replaced: readonly string[];
+  readonly replacement: SeenReplacement | undefined;
 }
 
 /** What they amount to. */
@@ -55,13 +53,14 @@ export function disentangle(objects: KeyObjects): Disentangled {
     (object) =>
       !belongs(object) || (object.class === "certificate" && certificate !== undefined && object !== certificate),
   );
+  const replaced = replacedKeys(objects);
   const stranger =
     fresh.length > 0
       ? besideReplacement(
           objects,
           old.filter((object) => !belongs(object)),
         )
-      : old.find((object) => !wasReplaced(object, objects, certificate));
+      : old.find((object) => !belongs(object) && !replaced.has(object.publicKey ?? ""));
   if (typeof stranger === "string") return nothing(stranger);
   if (stranger !== undefined) {
     const what = stranger.class === "certificate" ? "the certificate" : `a ${stranger.class} key`;
@@ -82,37 +81,22 @@ export function disentangle(objects: KeyObjects): Disentangled {
  * to that: the one that is replaced.
  */
 function besideReplacement(objects: KeyObjects, old: readonly SeenObject[]): SeenObject | string | undefined {
-  const others = old.filter(({ publicKey }) => !objects.replaced.includes(publicKey ?? ""));
+  const replaced = replacedKeys(objects);
+  const others = old.filter(({ publicKey }) => !replaced.has(publicKey ?? ""));
   if (others.length < old.length) return others[0];
   return disentangle({ ...objects, final: old, fresh: [] }).refuse;
 }
 
 /**
- * Whether something that stands under the identity without belonging to the key is what a run that died has left there:
- * what its marker names; or, should the state folder be lost, an older certificate of the key, a part of what was
- * archived, a whole key that was certified for the same name. All else was put there by somebody, and is not touched.
+ * The public keys, by digest, that an earlier run has replaced: those that its marker names, as long as the key is there
+ * that was to take their place; and those of which a part was archived, under an id that nobody has by chance. Of no other
+ * key is it known, however much it looks like one that was replaced: somebody put it there.
  */
-function wasReplaced(
-  object: SeenObject,
-  { final, archived, replaced }: KeyObjects,
-  current: SeenObject | undefined,
-): boolean {
-  const { publicKey } = object;
-  if (replaced.includes(publicKey ?? "")) return true;
-  if (object.class === "certificate" && publicKey === current?.publicKey) return true;
-  const sameKey = (one: SeenObject) => publicKey !== undefined && one.publicKey === publicKey;
-  if (archived.some(sameKey)) return true;
-  // A private key that does not tell its public part, and what belongs to it was not archived yet.
-  const partly = archived.filter((one) => one.class === "private" && one.publicKey === undefined);
-  if (partly.some(({ id }) => !archived.some((one) => one.id === id && one.class === object.class))) return true;
-  const certified = final.find((one) => one.class === "certificate" && sameKey(one));
-  const complete = final.some((one) => one.class === "private" && sameKey(one));
-  return complete && certified !== undefined && current !== undefined && sameSubject(certified, current);
-}
-
-function sameSubject(a: SeenObject, b: SeenObject): boolean {
-  const [one, other] = [certificateFacts(a), certificateFacts(b)];
-  return one !== undefined && other !== undefined && sameName(one.subject, other.subject);
+function replacedKeys({ final, fresh, archived, replacement }: KeyObjects): ReadonlySet<string> {
+  const known = archived.flatMap(({ publicKey }) => (publicKey === undefined ? [] : [publicKey]));
+  const isThere =
+    replacement?.by !== undefined && [...final, ...fresh].some(({ publicKey }) => publicKey === replacement.by);
+  return new Set([...known, ...(isThere ? replacement.replaces : [])]);
 }
 
 function nothing(refuse: string): Disentangled {
@@ -129,29 +113,27 @@ function nothing(refuse: string): Disentangled {
 
 /**
  * The public key, by digest, of the key that is or is about to be current. A replacement under way wins: it was proven
- * before any of its objects took the final identity. Without one, it is the key that no marker says was being replaced;
- * should the state folder be lost, the one with the newest certificate.
+ * before any of its objects took the final identity. Without one, it is the key that was not replaced.
  */
-function currentKey({ final, fresh, replaced }: KeyObjects): string | undefined | { refuse: string } {
+function currentKey(objects: KeyObjects): string | undefined | { refuse: string } {
+  const { final, fresh } = objects;
   const replacement = distinct(fresh);
   if (replacement.length > 1) return { refuse: "two replacements are being prepared at once" };
   if (replacement.length === 1) return replacement[0];
-  const keys = distinct(privates(final));
-  if (keys.length === 1 && privates(final).every((object) => object.publicKey !== undefined)) return keys[0];
   if (privates(final).length === 0) return distinct(final)[0];
-  if (privates(final).length === 1) return keys[0];
-  const [left, ...more] = privates(final).filter(({ publicKey }) => !replaced.includes(publicKey ?? ""));
+  const keys = distinct(privates(final));
+  if (
+    keys.length === 1 &&
+    (privates(final).length === 1 || privates(final).every((one) => one.publicKey !== undefined))
+  )
+    return keys[0];
+  if (privates(final).length === 1) return undefined;
+  const replaced = replacedKeys(objects);
+  const [left, ...more] = privates(final).filter(({ publicKey }) => !replaced.has(publicKey ?? ""));
   if (left?.publicKey !== undefined && more.length === 0) return left.publicKey;
-  const certificates = final.filter(
-    (object) => object.class === "certificate" && keys.includes(object.publicKey ?? ""),
-  );
-  const latest = newest(certificates);
-  if (latest === undefined || keys.length < privates(final).length) {
-    return {
-      refuse: `${privates(final).length} private keys have its id, and no certificate tells which is the newer`,
-    };
-  }
-  return latest.publicKey;
+  return {
+    refuse: `${privates(final).length} private keys have its id, and nothing tells which of them replaces the other`,
+  };
 }
 
 function distinct(objects: readonly SeenObject[]): string[] {

@@ -106,13 +106,14 @@ class KeyPlanner {
         ["choose another id and label, or rename the other key: keywright key rename"],
       );
     }
-    const replaced = this.#context.observation.replaced[this.#key.name] ?? [];
-    return { final: by.final, fresh: by.new, archived: by.archived, replaced };
+    const replacement = this.#context.observation.replacing[this.#key.name];
+    return { final: by.final, fresh: by.new, archived: by.archived, replacement };
   }
 
   /** Whether all that is left is of a key that an earlier run was destroying to make room for another. */
-  #isRemains({ final, replaced }: KeyObjects): boolean {
-    return final.every(({ publicKey }) => replaced.includes(publicKey ?? ""));
+  #isRemains({ final, replacement }: KeyObjects): boolean {
+    if (replacement === undefined || replacement.by !== undefined) return false;
+    return final.every(({ publicKey }) => replacement.replaces.includes(publicKey ?? ""));
   }
 
   #unreadable({ final }: KeyObjects): Refusal {
