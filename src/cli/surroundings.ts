@@ -10,7 +10,7 @@ import type { Surroundings } from "../lifecycle/access.ts";
 import type { Declaration } from "../lifecycle/declaration.ts";
 import { openDeclared, reachOfDeclared } from "../modules/declared.ts";
 import { text } from "./command.ts";
-import { CommandError, UsageError } from "./errors.ts";
+import { CommandError } from "./errors.ts";
 import type { Io } from "./io.ts";
 import { commandPin } from "./pins.ts";
 

@@ -5,7 +5,7 @@
  */
 import { createHash } from "node:crypto";
 import type { KeyDeclaration } from "./declaration.ts";
-import type { SeenObject } from "./observation.ts";
+import type { SeenObject, SeenReplacement } from "./observation.ts";
 
 /** CKA_ID in hexadecimal, and CKA_LABEL. */
 export interface Identity {
@@ -42,8 +42,29 @@ export function newIdentity(key: KeyDeclaration): Identity {
   return identity;
 }
 
+/**
+ * The identity that what is replaced takes: the one that an earlier run began to give it; else that of this second, or of
+ * the next that no other has taken.
+ */
+export function archiveAt(
+  key: KeyDeclaration,
+  objects: readonly SeenObject[],
+  begun: SeenReplacement | undefined,
+  now: Date,
+): Identity {
+  const isBegun = begun?.replaces.some((digest) =>
+    objects.some(({ id, publicKey }) => id === key.id && (publicKey ?? "") === digest),
+  );
+  if (isBegun === true && begun?.archive !== undefined) return begun.archive;
+  const taken = new Set(objects.map(({ id }) => id));
+  for (let at = now.getTime(); ; at += 1000) {
+    const identity = archiveIdentity(key, new Date(at));
+    if (!taken.has(identity.id)) return identity;
+  }
+}
+
 /** The identity of a key that was replaced at a time; the label names the second (UTC). */
-export function archiveIdentity(key: KeyDeclaration, at: Date): Identity {
+function archiveIdentity(key: KeyDeclaration, at: Date): Identity {
   const stamp = at.toISOString().replace(/[-:]|\.\d+/g, "");
   return { id: archiveId(key, stamp), label: `${key.label}~${stamp}` };
 }

@@ -9,6 +9,7 @@ import { unlink } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
 import { explainSystem, HostError, systemCode } from "../host/errors.ts";
 import { makePrivateFolder, writeAtomic } from "../host/files.ts";
+import { identityOf } from "../pins/memory.ts";
 import type { PresentToken, Surroundings } from "./access.ts";
 import { reachOf } from "./access.ts";
 import type { KeyDeclaration, TokenDeclaration } from "./declaration.ts";
@@ -33,7 +34,7 @@ export function keyMarker(
   { name, id, label }: KeyDeclaration,
   surroundings: Surroundings,
 ): Marker {
-  const of = [token.uri, reachOf(declared, surroundings), id, label];
+  const of = [identityOf(token.info, reachOf(declared, surroundings)), id, label];
   return { path: markerPath(surroundings, kind, "key", of), about: { token: declared.name, key: name } };
 }
 
@@ -82,9 +83,14 @@ export function replacementIn(marker: Marker): SeenReplacement | undefined {
     throw new HostError(`cannot read ${marker.path}: ${explainSystem(error)}`, { cause: error });
   }
   try {
-    const { replaces, by } = JSON.parse(text) as Partial<SeenReplacement>;
-    const isOne = Array.isArray(replaces) && replaces.every((one) => typeof one === "string");
-    return isOne ? { replaces, ...(typeof by === "string" ? { by } : {}) } : undefined;
+    const { replaces, by, archive } = JSON.parse(text) as Partial<SeenReplacement>;
+    if (!Array.isArray(replaces) || !replaces.every((one) => typeof one === "string")) return undefined;
+    const isIdentity = typeof archive?.id === "string" && typeof archive.label === "string";
+    return {
+      replaces,
+      ...(typeof by === "string" ? { by } : {}),
+      ...(isIdentity ? { archive: { id: archive.id, label: archive.label } } : {}),
+    };
   } catch {
     return undefined;
   }

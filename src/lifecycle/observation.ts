@@ -6,6 +6,7 @@
 import { createHash } from "node:crypto";
 import type { Ulong } from "../cryptoki/port.ts";
 import type { FamilyName } from "../families/families.ts";
+import type { Identity } from "./identities.ts";
 
 export type SeenClass = "private" | "public" | "certificate";
 
@@ -90,7 +91,12 @@ export type SeenFile =
 export type SeenImport =
   | { readonly state: "absent" }
   | { readonly state: "unreadable"; readonly error: string }
-  | { readonly state: "present"; readonly der: string };
+  | {
+      readonly state: "present";
+      readonly der: string;
+      /** The certificates after it, from its issuer up. */
+      readonly chain: readonly string[];
+    };
 
 /** A replacement that had begun to take the place of a key. */
 export interface SeenReplacement {
@@ -98,6 +104,8 @@ export interface SeenReplacement {
   readonly replaces: readonly string[];
   /** The public key that takes it; absent where the old one was being destroyed before there was a new one. */
   readonly by?: string;
+  /** The identity that the replaced ones take. */
+  readonly archive?: Identity;
 }
 
 export interface Observation {
@@ -105,8 +113,10 @@ export interface Observation {
   /** By absolute path. */
   readonly files: Readonly<Record<string, SeenFile>>;
   readonly imports: Readonly<Record<string, SeenImport>>;
-  /** SHA-256 of the public key in each request file that is there and is one; by absolute path. */
+  /** SHA-256 of the CertificationRequestInfo in each request file that is there and is one; by absolute path. */
   readonly requests: Readonly<Record<string, string>>;
+  /** Why a hook cannot be run; by absolute path. */
+  readonly brokenHooks: Readonly<Record<string, string>>;
   /** Names of keys whose hook is not known to have run to its end. */
   readonly pendingHooks: readonly string[];
   /** Names of tokens whose initHook is not. */

@@ -1,35 +1,19 @@
-/**
- * Observing: one search per token, however many keys.
- * @module
- */
-import { createHash } from "node:crypto";
-import { accessSync, constants, readFileSync, statSync } from "node:fs";
-import { readFile } from "node:fs/promises";
-import { dirname, join, resolve } from "node:path";
 import { CryptokiError, KeywrightError } from "../cryptoki/errors.ts";
 import type { TokenObject } from "../cryptoki/session/objects.ts";
 import type { Token } from "../cryptoki/token.ts";
-import { findOwner } from "../host/accounts.ts";
-import { explainSystem, HostError, systemCode } from "../host/errors.ts";
+import type { HostError } from "../host/errors.ts";
 import { CURVES } from "../spec/curves.ts";
 import { CKM } from "../spec/mechanisms.ts";
 import { X509Error } from "../x509/errors.ts";
 import { curveFromParams, spkiFromAttributes } from "../x509/public-keys.ts";
-import { fingerprint, readCertificate, readCertificates, requestPublicKey } from "../x509/read.ts";
+import { fingerprint, readCertificate } from "../x509/read.ts";
 import { type Access, type PresentToken, reachOf, type Surroundings } from "./access.ts";
 import type { Declaration, KeyDeclaration } from "./declaration.ts";
 import { newIdentity } from "./identities.ts";
 import { isMarked, keyMarker, replacementIn, tokenMarker } from "./markers.ts";
 import { matchPrivateKeys } from "./match.ts";
-import type {
-  CanGenerate,
-  Observation,
-  SeenFile,
-  SeenImport,
-  SeenObject,
-  SeenReplacement,
-  SeenToken,
-} from "./observation.ts";
+import type { CanGenerate, Observation, SeenObject, SeenReplacement, SeenToken } from "./observation.ts";
+import { observeFiles } from "./observe-files.ts";
 import { keyTypeText } from "./values.ts";
 
 /** Looks at everything that the declaration names. */
@@ -45,24 +29,6 @@ export async function observe(
     const keys = Object.values(declaration.keys).filter(({ token }) => token === name);
     tokens[name] = await observeToken(access, keys, surroundings);
   }
-  const files: Record<string, SeenFile> = {};
-  const imports: Record<string, SeenImport> = {};
-  const requests: Record<string, string> = {};
-  for (const { certificate } of Object.values(declaration.keys)) {
-    for (const { path, owner } of certificate?.publish ?? []) {
-      const whole = resolve(surroundings.folder, path);
-      files[whole] = await observeFile(whole, owner);
-    }
-    if (certificate?.csr !== undefined) {
-      const whole = resolve(surroundings.folder, certificate.csr);
-      const publicKey = await observeRequest(whole);
-      if (publicKey !== undefined) requests[whole] = publicKey;
-    }
-    if (certificate?.import !== undefined) {
-      const whole = resolve(surroundings.folder, certificate.import);
-      imports[whole] = await observeImport(whole);
-    }
-  }
   const pendingHooks: string[] = [];
   const replacing: Record<string, SeenReplacement> = {};
   for (const key of Object.values(declaration.keys)) {
@@ -75,7 +41,13 @@ export async function observe(
   const pendingInitHooks = Object.values(declaration.tokens)
     .filter((token) => isMarked(tokenMarker(token, surroundings)))
     .map(({ name }) => name);
-  return { tokens, files, imports, requests, pendingHooks, pendingInitHooks, replacing };
+  return {
+    tokens,
+    ...(await observeFiles(declaration, surroundings.folder)),
+    pendingHooks,
+    pendingInitHooks,
+    replacing,
+  };
 }
 
 async function observeToken(
@@ -225,60 +197,5 @@ async function observeCertificate(object: TokenObject): Promise<Partial<SeenObje
     };
   } catch (error) {
     return { unreadable: (error as Error).message };
-  }
-}
-
-async function observeFile(path: string, owner: string | undefined): Promise<SeenFile> {
-  try {
-    const blocked = await whyNotWritable(path, owner);
-    const why = blocked === undefined ? {} : { blocked };
-    // Small files, one after the other: waiting for a thread at each would take longer than reading.
-    const status = statSync(path, { throwIfNoEntry: false });
-    if (status === undefined) return { state: "absent", ...why };
-    const sha256 = createHash("sha256").update(readFileSync(path)).digest("hex");
-    const owned = owner === undefined || blocked !== undefined || owns(await findOwner(owner), status);
-    return { state: "present", sha256, mode: status.mode & 0o777, owned, ...why };
-  } catch (error) {
-    return { state: "unreadable", error: explainSystem(error) };
-  }
-}
-
-function owns(owner: { uid: number; gid: number }, { uid, gid }: { uid: number; gid: number }): boolean {
-  return (owner.uid === -1 || owner.uid === uid) && (owner.gid === -1 || owner.gid === gid);
-}
-
-/** Why a file could not be put there: an owner that this machine does not know, a folder that is closed. */
-async function whyNotWritable(path: string, owner: string | undefined): Promise<string | undefined> {
-  try {
-    if (owner !== undefined) await findOwner(owner);
-  } catch (error) {
-    if (error instanceof HostError) return error.message;
-    throw error;
-  }
-  for (let folder = dirname(path); ; folder = dirname(folder)) {
-    try {
-      // A path with a slash at its end is a folder, or an error.
-      accessSync(join(folder, "/"), constants.W_OK | constants.X_OK);
-      return undefined;
-    } catch (error) {
-      const above = systemCode(error) === "ENOENT" && folder !== dirname(folder);
-      if (!above) return `${folder}: ${explainSystem(error)}`;
-    }
-  }
-}
-
-/** A file that is no request, or cannot be read, is written anew. */
-async function observeRequest(path: string): Promise<string | undefined> {
-  const contents = await readFile(path).catch(() => undefined);
-  const spki = contents === undefined ? undefined : requestPublicKey(contents);
-  return spki === undefined ? undefined : fingerprint(spki);
-}
-
-async function observeImport(path: string): Promise<SeenImport> {
-  try {
-    const [first] = readCertificates(await readFile(path));
-    return { state: "present", der: Buffer.from(first!.der).toString("base64") };
-  } catch (error) {
-    return systemCode(error) === "ENOENT" ? { state: "absent" } : { state: "unreadable", error: explainSystem(error) };
   }
 }

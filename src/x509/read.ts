@@ -5,7 +5,6 @@
 import { createHash, X509Certificate } from "node:crypto";
 import { fromUtf8, Reader } from "../codec/bytes.ts";
 import { expectTlv, readTlv, TAG } from "../codec/der.ts";
-import { CodecError } from "../codec/errors.ts";
 import { decodePem, encodePem } from "../codec/pem.ts";
 import { X509Error } from "./errors.ts";
 import { decodeExtensions, type Extension } from "./extension-list.ts";
@@ -118,20 +117,4 @@ export function readExtensions(der: Uint8Array): Extension[] {
     if (tag === 0xa3) return decodeExtensions(value);
   }
   return [];
-}
-
-/** The SubjectPublicKeyInfo of a certificate request, PEM or DER; undefined if it is none. */
-export function requestPublicKey(contents: Uint8Array): Uint8Array | undefined {
-  try {
-    const pem = contents[0] === TAG.sequence ? undefined : decodePem(fromUtf8(contents))[0];
-    const r = new Reader(pem?.bytes ?? contents, "request");
-    const { value: request } = expectTlv(r, TAG.sequence, "CertificationRequest");
-    const { value: info } = expectTlv(request, TAG.sequence, "certificationRequestInfo");
-    expectTlv(info, TAG.integer, "version");
-    expectTlv(info, TAG.sequence, "subject");
-    return expectTlv(info, TAG.sequence, "subjectPKInfo").whole;
-  } catch (error) {
-    if (error instanceof CodecError) return undefined;
-    throw error;
-  }
 }

@@ -17,6 +17,7 @@ import {
   readOid,
   TAG,
 } from "../codec/der.ts";
+import { CodecError } from "../codec/errors.ts";
 import { decodePem, encodePem } from "../codec/pem.ts";
 import { BYTES, listOf, requireArguments, TEXT } from "../cryptoki/arguments.ts";
 import { DIGESTS } from "../cryptoki/mechanisms.ts";
@@ -47,11 +48,28 @@ export async function makeRequest(
     signer: [signer, SIGNER],
   });
   requireSpki(spki);
+  const info = requestInfo(subject, spki, extensions);
+  return derSequence(info, signer.algorithm, derBitString(await signer.sign(info)));
+}
+
+/** What is signed of a request: CertificationRequestInfo, in DER; the same for the same subject, key and extensions. */
+export function requestInfo(subject: Name, spki: Uint8Array, extensions: readonly string[]): Uint8Array {
   const requested = buildExtensions(extensions, { subject, spki }, true);
   const attributes =
     requested.length === 0 ? [] : [derSequence(derOid(EXTENSION_REQUEST), der(TAG.set, encodeExtensions(requested)))];
-  const info = derSequence(derInteger(0n), encodeName(subject), spki, derConstructed(ATTRIBUTES, ...attributes));
-  return derSequence(info, signer.algorithm, derBitString(await signer.sign(info)));
+  return derSequence(derInteger(0n), encodeName(subject), spki, derConstructed(ATTRIBUTES, ...attributes));
+}
+
+/** The CertificationRequestInfo of a request, PEM or DER; undefined if it is none. */
+export function requestInfoOf(contents: Uint8Array): Uint8Array | undefined {
+  try {
+    const r = new Reader(requestDer(contents), "request");
+    const { value: request } = expectTlv(r, TAG.sequence, "CertificationRequest");
+    return expectTlv(request, TAG.sequence, "certificationRequestInfo").whole;
+  } catch (error) {
+    if (error instanceof CodecError || error instanceof X509Error) return undefined;
+    throw error;
+  }
 }
 
 /** PEM, `CERTIFICATE REQUEST`. */

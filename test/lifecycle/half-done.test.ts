@@ -1,4 +1,5 @@
 /** Rotations that died half-way, where the objects alone do not tell which key is the new one. */
+import { X509Certificate } from "node:crypto";
 import { readdirSync, rmSync } from "node:fs";
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest";
 import type { Cryptoki } from "../../src/cryptoki/port.ts";
@@ -163,6 +164,66 @@ describe("a rotation that died half-way", () => {
       expect(await w.objects()).toEqual(before);
     },
   );
+
+  test("whose type is not the declared one by now is begun again, when that is asked for", async () => {
+    const w = world(CERTIFIED.replace("P-256,", "P-256, retireOld: destroy,"));
+    await w.applied();
+    await killedAfter(w, "generate", ["k"]);
+    w.declare(CERTIFIED.replace("P-256,", "P-384, retireOld: destroy,"));
+    expect((await w.plan()).steps).toMatchObject([
+      {
+        action: "refuse",
+        reason: expect.stringContaining("the replacement that an earlier run prepared is not as declared"),
+      },
+    ]);
+    expect(await w.steps(["k"])).toEqual(["retire k", "generate k", "issue k", "promote k", "archive k", "retire k"]);
+    expect(await w.applied({ rotate: ["k"] })).toEqual(["k done"]);
+    expect((await seen(w)).map(({ type }) => type).filter(Boolean)).toEqual(["EC:secp384r1", "EC:secp384r1"]);
+    expect(await w.steps()).toEqual(["keep k"]);
+  });
+
+  test("whose certificate is due meanwhile gets another before it takes the key's place", async () => {
+    const declared = CERTIFIED.replace("CN=k", "CN=k, validity: 1d, renewBefore: 1h, publish: [{ path: k.pem }]");
+    const w = world(declared);
+    await w.applied();
+    await killedAfter(w, "issue", ["k"]);
+    w.now = new Date(w.now.getTime() + 10 * 86_400_000);
+    expect(await w.steps()).toEqual(["issue k", "promote k", "archive k", "publish k"]);
+    expect(await w.applied()).toEqual(["k done"]);
+    expect(new Date(new X509Certificate(w.read("k.pem")).validTo).getTime()).toBeGreaterThan(w.now.getTime());
+    expect(await w.steps()).toEqual(["keep k"]);
+  });
+
+  test("of which only the public part is left is cleared away", async () => {
+    const w = world(CERTIFIED);
+    await w.applied();
+    await killedAfter(w, "issue", ["k"]);
+    await w.within(async (session) => {
+      await (await session.findOne({ CKA_CLASS: "CKO_PRIVATE_KEY", CKA_LABEL: "k~new" })).destroy();
+    });
+    const before = await current(w);
+    expect(await w.steps()).toEqual(["retire k"]);
+    expect(await w.applied()).toEqual(["k done"]);
+    expect(await w.objects()).toHaveLength(3);
+    expect(await current(w)).toBe(before);
+    expect(await w.steps()).toEqual(["keep k"]);
+  });
+
+  test("puts all of the old key under one archive identity, and no two keys under the same", async () => {
+    const w = world(CERTIFIED);
+    await w.applied();
+    await w.applied({ rotate: ["k"] });
+    w.layer = killedAt("C_SetAttributeValue", 3);
+    await expect(w.applied({ rotate: ["k"] })).rejects.toThrow("killed");
+    w.layer = undefined;
+    w.now = new Date(w.now.getTime() + 60_000);
+    await w.applied();
+    const archived = (await w.objects()).filter((object) => object.includes("~")).map((object) => object.split(" ")[2]);
+    expect(archived.sort()).toEqual([
+      ...Array<string>(3).fill("k~20261121T120000Z"),
+      ...Array<string>(3).fill("k~20261121T120001Z"),
+    ]);
+  });
 
   const BARE = [
     ["EC:P-256, usage: [sign]", ""],

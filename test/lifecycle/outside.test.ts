@@ -1,8 +1,10 @@
 /** Keys of an outside CA, beyond what every token is tested with: renewal by a new key, tokens that keep no two, CAs. */
 import { X509Certificate } from "node:crypto";
+import { existsSync } from "node:fs";
 import { expect, onTestFinished, test } from "vitest";
 import { plan } from "../../src/lifecycle/plan/plan.ts";
-import { requestPublicKey } from "../../src/x509/read.ts";
+import { formatName } from "../../src/x509/names.ts";
+import { readRequest } from "../../src/x509/requests.ts";
 import { outsideCa } from "../support/outside-ca.ts";
 import { World } from "../support/world.ts";
 
@@ -72,7 +74,7 @@ test("a request that was lost is written again for the key that waits", async ()
   expect(await w.steps()).toEqual(["initialise demo", "generate out", "request out", "wait out"]);
   await w.applied();
   await w.applied({ rotate: ["out"] });
-  const spki = () => Buffer.from(requestPublicKey(Buffer.from(w.read("out.csr")))!).toString("hex");
+  const spki = () => Buffer.from(readRequest(Buffer.from(w.read("out.csr"))).spki).toString("hex");
   const asked = spki();
   w.write("out.csr", "lost");
   expect(await w.steps()).toEqual(["request out", "wait out"]);
@@ -111,4 +113,48 @@ test("an issuer whose outside CA certified a new key issues its children anew", 
   expect(await w.steps()).toEqual(["import out", "promote out", "archive out", "renew www", "archive www"]);
   expect(await w.applied()).toEqual(["out done", "www done"]);
   expect(await w.steps()).toEqual(["keep out", "keep www"]);
+});
+
+test("what the CA sent along is published above the certificate; a file that needs what it did not send is waited for", async () => {
+  const w = world(
+    `${BOTH}, publish: [{ path: out.pem }, { path: chain.pem, what: chain }, { path: full.pem, what: fullchain }]`,
+  );
+  await w.applied();
+  const ca = outsideCa(w);
+  ca.issue("requests/out.csr", "leaf.crt");
+  w.write("out.crt", w.read("leaf.crt"));
+  expect(await w.applied()).toEqual(["out done"]);
+  expect([existsSync(w.path("out.pem")), existsSync(w.path("chain.pem")), existsSync(w.path("full.pem"))]).toEqual([
+    true,
+    false,
+    true,
+  ]);
+  expect((await w.plan()).steps).toMatchObject([
+    { action: "wait", reason: "chain.pem needs those above it, which out.crt does not hold" },
+  ]);
+  w.write("out.crt", `${w.read("leaf.crt")}${w.read("x.crt")}`);
+  expect(await w.steps()).toEqual(["publish out"]);
+  await w.applied();
+  expect(w.read("chain.pem").trim()).toBe(w.read("x.crt").trim());
+  expect(await w.steps()).toEqual(["keep out"]);
+});
+
+test("a request is written again when another name is declared while it waits", async () => {
+  const w = world(BOTH);
+  await w.applied();
+  expect(await w.steps()).toEqual(["wait out"]);
+  w.write("keys.yaml", w.read("keys.yaml").replace("CN=out", "CN=other"));
+  expect(await w.steps()).toEqual(["request out", "wait out"]);
+  await w.applied();
+  expect(formatName(readRequest(Buffer.from(w.read("requests/out.csr"))).subject)).toBe("CN=other");
+});
+
+test("a certificate that has ended is not taken", async () => {
+  const w = world(BOTH);
+  await w.applied();
+  outsideCa(w).issue("requests/out.csr", "out.crt", 1);
+  w.now = new Date(Date.now() + 3 * 86_400_000);
+  expect((await w.plan()).steps).toMatchObject([
+    { action: "refuse", reason: expect.stringMatching(/^the certificate in out.crt ended on /) },
+  ]);
 });

@@ -23,6 +23,7 @@ import type { Declaration, KeyDeclaration } from "../declaration.ts";
 import { runHook } from "../hooks.ts";
 import { finalIdentity, newIdentity } from "../identities.ts";
 import { isMarked, keyMarker, type Marker, mark, unmark } from "../markers.ts";
+import { isOutside } from "../plan/outside.ts";
 import { keyUri, needsIssuers } from "../plan/publish.ts";
 import { publicKeysOf, type Step } from "../plan/steps.ts";
 import { publish } from "./files.ts";
@@ -189,14 +190,16 @@ export class KeyRun {
   }
 
   /** The new key takes its place: not before it was seen to work, by this run or by this step. */
-  async #promote({ identity, objects, replaces }: StepOf<"promote">): Promise<void> {
+  async #promote({ identity, objects, replaces, archive }: StepOf<"promote">): Promise<void> {
     const prepared = newIdentity(this.#key);
     const keyWaits = this.#made.length > 0 || objects.some((object) => object.class === "private");
     const spki = keyWaits ? await spkiAt(this.#at.session, prepared) : undefined;
     if (spki !== undefined && !this.#proven) await prove(this.#at, this.#key, prepared, spki);
     const handles: Ulong[] = [...objects.map(({ handle }) => handle), ...this.#made.map(({ handle }) => handle)];
     // From now on two stand under one identity. An earlier run that moved the private key has noted it.
-    if (replaces.length > 0 && spki !== undefined) await mark(this.#replacement, { replaces, by: fingerprint(spki) });
+    if (replaces.length > 0 && spki !== undefined) {
+      await mark(this.#replacement, { replaces, by: fingerprint(spki), archive });
+    }
     await rename(this.#at, [...new Set(handles)], identity);
   }
 
@@ -204,14 +207,26 @@ export class KeyRun {
     const certificate = await this.#certificateOf(this.#key);
     // From here until the hook has run, the marker says that it is to run.
     if (this.#key.certificate!.hook !== undefined) await mark(this.#hookMarker);
-    const issuers: Uint8Array[] = [];
-    const above = files.some(({ what }) => needsIssuers(what)) ? this.#key.certificate!.issuer : undefined;
-    for (let name = above; name !== undefined; ) {
-      const issuer = this.#declaration.keys[name]!;
-      issuers.push((await this.#certificateOf(issuer)).der);
-      name = issuer.certificate?.issuer;
-    }
+    const issuers = files.some(({ what }) => needsIssuers(what)) ? await this.#issuersAbove(certificate) : [];
     await publish(files, { certificate: certificate.der, issuers }, this.#uri(), this.#surroundings.folder);
+  }
+
+  /** The certificates above one of the key, as far as the plan has seen them. */
+  async #issuersAbove(certificate: CertificateFacts): Promise<Uint8Array[]> {
+    const ders: Uint8Array[] = [];
+    for (let [of, facts] = [this.#key, certificate]; ; ) {
+      const { issuer, import: file } = of.certificate!;
+      if (isOutside(of)) {
+        const sent =
+          file === undefined ? [] : readCertificates(await readFile(resolve(this.#surroundings.folder, file)));
+        const isIts = sent[0] !== undefined && fingerprint(sent[0].der) === fingerprint(facts.der);
+        return [...ders, ...(isIts ? sent.slice(1).map(({ der }) => der) : [])];
+      }
+      if (issuer === undefined) return ders;
+      of = this.#declaration.keys[issuer]!;
+      facts = await this.#certificateOf(of);
+      ders.push(facts.der);
+    }
   }
 
   get #hookMarker(): Marker {

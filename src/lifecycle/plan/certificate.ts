@@ -4,7 +4,7 @@
  */
 import { digestByName } from "../../cryptoki/mechanisms.ts";
 import { buildExtensions } from "../../x509/extensions.ts";
-import { formatName, parseName, sameName } from "../../x509/names.ts";
+import { formatName, type Name, parseName, sameName } from "../../x509/names.ts";
 import {
   type CertificateFacts,
   EXTENSION_NAMES,
@@ -27,8 +27,12 @@ const CLOCK_TOLERANCE = 60 * 60_000;
 /** What is known of an issuer while its children are planned. */
 export interface IssuerState {
   readonly name: string;
-  /** Its certificate as it is now; undefined when there is none yet. */
+  /** Its certificate, if it keeps it; undefined when it gets another in this plan. */
   readonly certificate: CertificateFacts | undefined;
+  /** The name that it has after this plan. */
+  readonly subject: Name;
+  /** SubjectPublicKeyInfo; undefined for a key that is made in this plan. */
+  readonly spki: Uint8Array | undefined;
   /** When the certificate that it will have after this plan ends. */
   readonly notAfter: Date;
   /** Whether its certificate changes in this plan. */
@@ -61,13 +65,15 @@ export function certificateFacts(object: SeenObject | undefined): CertificateFac
 /**
  * The dates, name and extensions of a certificate to be made now.
  * @param objects those of the key's token: no two certificates of an issuer have one serial number (RFC 5280 4.1.2.2), so
- * a declared one is for the first certificate
+ * a declared one is for the first certificate of a key
+ * @param isFirst whether it is that
  * @throws Refusal when it would outlive its issuer
  */
 export function certificatePlan(
   key: KeyDeclaration,
   issuer: IssuerState | undefined,
   objects: readonly SeenObject[],
+  isFirst: boolean,
   now: Date,
 ): CertificatePlan {
   const declared = key.certificate!;
@@ -83,7 +89,9 @@ export function certificatePlan(
     ...(declared.issuer === undefined ? {} : { issuer: declared.issuer }),
     notBefore: notBefore.toISOString(),
     notAfter: notAfter.toISOString(),
-    ...(declared.serial === undefined || isUsed(declared, issuer, objects) ? {} : { serial: declared.serial }),
+    ...(isFirst && declared.serial !== undefined && !isUsed(declared, issuer, objects)
+      ? { serial: declared.serial }
+      : {}),
     ...(declared.digest === undefined ? {} : { digest: declared.digest }),
     pss: declared.pss,
     extensions: declared.extensions,
@@ -96,10 +104,10 @@ function isUsed(
   issuer: IssuerState | undefined,
   objects: readonly SeenObject[],
 ): boolean {
-  const by = issuer === undefined ? parseName(subject!) : issuer.certificate?.subject;
+  const by = issuer === undefined ? parseName(subject!) : issuer.subject;
   return objects.some((object) => {
     const facts = certificateFacts(object);
-    if (facts === undefined || (by !== undefined && !sameName(facts.issuer, by))) return false;
+    if (facts === undefined || !sameName(facts.issuer, by)) return false;
     return BigInt(`0x${facts.serial}`) === BigInt(serial!);
   });
 }
@@ -128,6 +136,10 @@ export function renewal(
   if (!outside && facts.notBefore.getTime() - now.getTime() > CLOCK_TOLERANCE) {
     throw new Refusal(
       `its certificate begins on ${facts.notBefore.toISOString()}, and this machine's clock says ${now.toISOString()}`,
+      [
+        "set the clock right",
+        "if it was ahead when the certificate was made, a new key and certificate: keywright apply --rotate NAME",
+      ],
     );
   }
   const different = outside ? undefined : contentsDiffer(declared, facts, issuer);
@@ -154,6 +166,9 @@ function contentsDiffer(
   ) {
     return `it was not issued by the present key of ${declared.issuer}`;
   }
+  if (issuer !== undefined && !sameName(facts.issuer, issuer.subject)) {
+    return `issuer: ${formatName(facts.issuer)} -> ${formatName(issuer.subject)}`;
+  }
   if (declared.issuer === undefined && !sameName(facts.issuer, facts.subject)) {
     return `issuer: ${formatName(facts.issuer)} -> itself`;
   }
@@ -174,14 +189,14 @@ function extensionsDiffer(
   facts: CertificateFacts,
   issuer: IssuerState | undefined,
 ): string | undefined {
-  const parent = declared.issuer === undefined ? undefined : issuer?.certificate;
-  if (declared.issuer !== undefined && parent === undefined) return undefined;
+  const spki = issuer?.spki;
+  if (declared.issuer !== undefined && spki === undefined) return undefined;
+  // An issuer's certificate that is made in this plan has a serial number that no other has.
+  const serial = Buffer.from(issuer?.certificate?.serial ?? "", "hex");
   const wanted = buildExtensions(declared.extensions, {
     subject: facts.subject,
     spki: facts.spki,
-    ...(parent === undefined
-      ? {}
-      : { issuer: { spki: parent.spki, name: parent.subject, serial: Buffer.from(parent.serial, "hex") } }),
+    ...(issuer === undefined || spki === undefined ? {} : { issuer: { spki, name: issuer.subject, serial } }),
   });
   const actual = readExtensions(facts.der);
   for (const { oid, critical, value } of wanted) {

@@ -64,7 +64,9 @@ export function disentangle(objects: KeyObjects): Disentangled {
   if (typeof stranger === "string") return nothing(stranger);
   if (stranger !== undefined) {
     const what = stranger.class === "certificate" ? "the certificate" : `a ${stranger.class} key`;
-    return nothing(`${what} with its id belongs to another key, and is not what was replaced`);
+    const whose =
+      stranger.publicKey === undefined ? "" : ` (SHA-256 of its public key: ${stranger.publicKey.slice(0, 16)}…)`;
+    return nothing(`${what} with its id belongs to another key${whose}, and is not what was replaced`);
   }
   return {
     privateKey,

@@ -25,7 +25,7 @@ export function drift(key: KeyDeclaration, seen: SeenObject): string[] {
     if (actual !== undefined && actual !== wanted)
       lines.push(`${attribute}: ${actual} in the token, ${wanted} declared`);
   };
-  // More usage than declared is shown by `status`; tokens add some on their own (TPM2 keys sign and decrypt).
+  // More usage than declared is no drift: tokens add some on their own (SoftHSM2 and TPM2 keys sign and decrypt).
   for (const usage of key.usage) compare(USAGE_ATTRIBUTES[usage], true);
   compare("CKA_EXTRACTABLE", key.attributes?.extractable ?? false);
   const { alwaysAuthenticate, wrapWithTrusted, modifiable, copyable } = key.attributes ?? {};

@@ -7,29 +7,37 @@ import type { Declaration, KeyDeclaration, PublishWhat } from "../declaration.ts
 import { finalIdentity } from "../identities.ts";
 import type { Observation } from "../observation.ts";
 import { type KeyOutcome, stopped } from "./outcome.ts";
-import { type Chain, keyUri, needsIssuers, publishedContents, sha256 } from "./publish.ts";
+import { isOutside } from "./outside.ts";
+import { keyUri, needsIssuers, publishedContents, sha256 } from "./publish.ts";
 import type { Step } from "./steps.ts";
 
 /**
- * A key whose files cannot be written is refused before anything is done, for a new certificate that no program gets
- * would be worse than an old one.
+ * A key whose files cannot be written, or whose hook cannot be run, is refused before anything is done, for a new
+ * certificate that no program gets would be worse than an old one.
  */
 export function refuseUnwritable(
   { file }: Declaration,
-  { files }: Observation,
+  { files, brokenHooks }: Observation,
   { name: key, token }: KeyDeclaration,
   outcome: KeyOutcome,
 ): KeyOutcome {
-  const written = outcome.steps.flatMap((step) => (step.action === "publish" ? step.files : []));
-  for (const { path } of written) {
-    const seen = files[resolve(dirname(file), path)];
-    const why = seen?.state === "unreadable" ? seen.error : seen?.blocked;
-    if (why === undefined) continue;
-    const reason = `${path} cannot be written: ${why}`;
-    const hints = ["make its folder writable, or publish elsewhere"];
-    const steps: Step[] = [{ action: "refuse", key, token, reason, hints, pin: false }];
+  const stop = (reason: string, hint: string) => {
+    const steps: Step[] = [{ action: "refuse", key, token, reason, hints: [hint], pin: false }];
     // A key that stays as it is can issue all the same.
     return outcome.certificate === undefined ? stopped(steps) : { ...outcome, steps };
+  };
+  const folder = dirname(file);
+  for (const step of outcome.steps) {
+    if (step.action !== "hook" && step.action !== "ask") continue;
+    const why = brokenHooks[resolve(folder, step.hook)];
+    if (why !== undefined) return stop(`the hook ${step.hook} cannot be run: ${why}`, "it is a program, with its path");
+  }
+  const written = outcome.steps.flatMap((step) => (step.action === "publish" ? step.files : []));
+  for (const { path } of written) {
+    const seen = files[resolve(folder, path)];
+    const why = seen?.state === "unreadable" ? seen.error : seen?.blocked;
+    if (why === undefined) continue;
+    return stop(`${path} cannot be written: ${why}`, "make its folder writable, or publish elsewhere");
   }
   return outcome;
 }
@@ -55,31 +63,35 @@ export function withFiles(
     ...steps.filter(last),
   ];
   const { certificate } = key;
-  if (outcome.refused || certificate === undefined || ordered.some(publishes)) return ordered;
+  if (outcome.refused || certificate === undefined) return ordered;
+  const issuers = issuersAbove(declaration, observation, key, outcome, outcomes);
+  const lacking = (what: PublishWhat) =>
+    needsIssuers(what) &&
+    ("unavailable" in issuers || (what === "chain" && isOutside(key) && issuers.ders?.length === 0));
+  if (ordered.some(publishes)) return ordered.flatMap((step) => withoutLacking(step, lacking));
   const of = { key: key.name, token: key.token };
   const seen = observation.tokens[key.token]!;
   if (outcome.certificate === undefined || seen.state !== "present") return ordered;
   const uri = keyUri(seen.uri, finalIdentity(key));
   const folder = dirname(declaration.file);
-  const issuers = issuersAbove(declaration, key, outcomes);
   const { der } = outcome.certificate;
-  const lacking = (what: PublishWhat) => needsIssuers(what) && "unavailable" in issuers;
   const stale = certificate.publish.filter(({ path, what, mode }) => {
     const file = observation.files[resolve(folder, path)];
     // While an issuer cannot be seen, what it is part of is neither compared nor written.
     if (lacking(what)) return false;
     if (file?.state !== "present" || file.mode !== mode || !file.owned) return true;
-    if (needsIssuers(what) && !("ders" in issuers)) return true;
-    const chain: Chain = { certificate: der, issuers: "ders" in issuers ? issuers.ders : [] };
-    return file.sha256 !== sha256(publishedContents(what, chain, uri));
+    const ders = "ders" in issuers ? issuers.ders : undefined;
+    if (needsIssuers(what) && ders === undefined) return true;
+    return file.sha256 !== sha256(publishedContents(what, { certificate: der, issuers: ders ?? [] }, uri));
   });
   const missing = certificate.publish.find(
     ({ path, what }) => lacking(what) && observation.files[resolve(folder, path)]?.state === "absent",
   );
   const waits: Step[] = [];
-  if (missing !== undefined && "unavailable" in issuers) {
-    const reason = `${missing.path} needs the certificate of ${issuers.unavailable}, which cannot be seen`;
-    waits.push({ action: "wait", ...of, reason });
+  if (missing !== undefined) {
+    const what =
+      "unavailable" in issuers ? issuers.unavailable : `those above it, which ${certificate.import} does not hold`;
+    waits.push({ action: "wait", ...of, reason: `${missing.path} needs ${what}` });
   }
   const pending = certificate.hook !== undefined && observation.pendingHooks.includes(key.name);
   const reason = stale.length > 0 ? "a file is missing or different" : "its hook has not run to its end";
@@ -93,18 +105,54 @@ export function withFiles(
   return [...before, ...more, ...ordered.filter(last), ...waits];
 }
 
-/** The certificates of the declared issuers up to the root; or that one of them changes, or which cannot be seen. */
+/** A certificate that is published for the first time, without the files that need what is not there. */
+function withoutLacking(step: Step, lacking: (what: PublishWhat) => boolean): Step[] {
+  if (step.action !== "publish") return [step];
+  const files = step.files.filter(({ what }) => !lacking(what));
+  return files.length === 0 ? [] : [{ ...step, files }];
+}
+
+type Above = { readonly ders: readonly Uint8Array[] } | { readonly changes: true; readonly ders?: undefined };
+
+/**
+ * The certificates above a key's: of its declared issuers up to the root, and those that an outside CA sent along; or that
+ * one of them changes, or which cannot be seen.
+ */
 function issuersAbove(
-  { keys }: Declaration,
+  { keys, file }: Declaration,
+  { imports }: Observation,
   key: KeyDeclaration,
+  own: KeyOutcome,
   outcomes: ReadonlyMap<string, KeyOutcome>,
-): { ders: Uint8Array[] } | { changes: true } | { unavailable: string } {
+): Above | { readonly unavailable: string } {
   const ders: Uint8Array[] = [];
-  for (let name = key.certificate?.issuer; name !== undefined; name = keys[name]?.certificate?.issuer) {
-    const outcome = outcomes.get(name);
+  let [of, outcome]: [KeyDeclaration, KeyOutcome | undefined] = [key, own];
+  for (;;) {
+    if (isOutside(of)) {
+      const above = sentAlong(of, outcome, imports, dirname(file));
+      if (above !== undefined) return { ders: [...ders, ...above] };
+      return { unavailable: `the certificates above that of ${of.name}, which no import file holds` };
+    }
+    const name = of.certificate?.issuer;
+    if (name === undefined) return { ders };
+    outcome = outcomes.get(name);
     if (outcome?.certificate !== undefined) ders.push(outcome.certificate.der);
     else if (outcome?.asIssuer?.changes === true) return { changes: true };
-    else return { unavailable: name };
+    else return { unavailable: `the certificate of ${name}, which cannot be seen` };
+    of = keys[name]!;
   }
-  return { ders };
+}
+
+/** What stands after a key's certificate in the file that it was imported from. */
+function sentAlong(
+  { certificate }: KeyDeclaration,
+  outcome: KeyOutcome | undefined,
+  imports: Observation["imports"],
+  folder: string,
+): Uint8Array[] | undefined {
+  const seen = certificate?.import === undefined ? undefined : imports[resolve(folder, certificate.import)];
+  const facts = outcome?.certificate ?? outcome?.asIssuer?.certificate;
+  if (seen?.state !== "present" || facts === undefined) return undefined;
+  if (seen.der !== Buffer.from(facts.der).toString("base64")) return undefined;
+  return seen.chain.map((der) => Buffer.from(der, "base64"));
 }

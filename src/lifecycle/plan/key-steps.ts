@@ -4,7 +4,7 @@
  */
 import type { KeyDeclaration } from "../declaration.ts";
 import { typeOf } from "../declaration.ts";
-import { archiveIdentity, finalIdentity, type Identity } from "../identities.ts";
+import { finalIdentity, type Identity } from "../identities.ts";
 import type { SeenClass, SeenObject } from "../observation.ts";
 import type { CertificatePlan } from "./steps.ts";
 import { type ObjectRef, publicKeysOf, refOf, type Step } from "./steps.ts";
@@ -19,12 +19,13 @@ function inOrder(objects: readonly SeenObject[]): ObjectRef[] {
 export class KeySteps {
   readonly steps: Step[] = [];
   readonly #key: KeyDeclaration;
-  readonly #now: Date;
+  readonly #archiveAt: () => Identity;
   readonly #of: { key: string; token: string };
 
-  constructor(key: KeyDeclaration, now: Date) {
+  /** @param archiveAt the identity that what is replaced takes; asked for when there is something */
+  constructor(key: KeyDeclaration, archiveAt: () => Identity) {
     this.#key = key;
-    this.#now = now;
+    this.#archiveAt = archiveAt;
     this.#of = { key: key.name, token: key.token };
   }
 
@@ -55,13 +56,14 @@ export class KeySteps {
   promote(objects: readonly SeenObject[], replaced: readonly SeenObject[]): void {
     const identity = finalIdentity(this.#key);
     const replaces = publicKeysOf(replaced);
-    this.steps.push({ action: "promote", ...this.#of, identity, objects: inOrder(objects), replaces });
+    const archive = this.#archiveAt();
+    this.steps.push({ action: "promote", ...this.#of, identity, objects: inOrder(objects), replaces, archive });
     this.archive(replaced);
   }
 
   archive(objects: readonly SeenObject[]): void {
     if (objects.length === 0) return;
-    const identity = archiveIdentity(this.#key, this.#now);
+    const identity = this.#archiveAt();
     this.steps.push({ action: "archive", ...this.#of, identity, objects: inOrder(objects) });
   }
 
@@ -76,7 +78,7 @@ export class KeySteps {
    */
   retireReplaced(archived: readonly SeenObject[]): void {
     if (this.#key.retireOld !== "destroy") return;
-    const { id, label } = archiveIdentity(this.#key, this.#now);
+    const { id, label } = this.#archiveAt();
     const now = this.steps.flatMap((step) => (step.action === "archive" ? step.objects : []));
     const objects = [...now.map((object) => ({ ...object, id, label })), ...archived.map(refOf)];
     if (objects.length > 0) this.steps.push({ action: "retire", ...this.#of, objects, reason: "it was replaced" });

@@ -3,8 +3,9 @@
  * @module
  */
 import { familyNamed } from "../../families/families.ts";
+import { parseName } from "../../x509/names.ts";
 import type { KeyDeclaration } from "../declaration.ts";
-import { finalIdentity, type Identity, newIdentity, type Standing, standing } from "../identities.ts";
+import { archiveAt, finalIdentity, type Identity, newIdentity, type Standing, standing } from "../identities.ts";
 import type { Observation, SeenObject, SeenPresent } from "../observation.ts";
 import { checkCapability } from "./capability.ts";
 import { certificateFacts, certificatePlan, type IssuerState, renewal } from "./certificate.ts";
@@ -31,6 +32,16 @@ export interface KeyContext {
   resolve(path: string): string;
 }
 
+/** The key that a certificate is made for. */
+interface Certified {
+  /** Whether this plan makes it or gives it its place, so that what it issued is issued anew. */
+  readonly newKey: boolean;
+  /** SubjectPublicKeyInfo, base64, where it is known. */
+  readonly spki?: string | undefined;
+  /** Whether it never had a certificate. */
+  readonly isFirst?: boolean;
+}
+
 /** Plans one key. Pure. */
 export function planKey(context: KeyContext): KeyOutcome {
   return new KeyPlanner(context).plan();
@@ -44,7 +55,12 @@ class KeyPlanner {
   constructor(context: KeyContext) {
     this.#context = context;
     this.#key = context.key;
-    this.#steps = new KeySteps(context.key, context.now);
+    this.#steps = this.#noSteps();
+  }
+
+  #noSteps(): KeySteps {
+    const { key, token, observation, now } = this.#context;
+    return new KeySteps(key, () => archiveAt(key, token.objects, observation.replacing[key.name], now));
   }
 
   plan(): KeyOutcome {
@@ -63,13 +79,13 @@ class KeyPlanner {
 
   /** Nothing of what was decided before is done. */
   #stopped(say: (steps: KeySteps) => void): KeyOutcome {
-    const only = new KeySteps(this.#key, this.#context.now);
+    const only = this.#noSteps();
     say(only);
     return stopped(only.steps);
   }
 
   #decide(): KeyOutcome {
-    const objects = this.#objects();
+    const objects = this.#withoutLeftovers(this.#objects());
     const count = (kind: SeenObject["class"]) => {
       const some = objects.final.filter((object) => object.class === kind);
       if (kind === "private" && !this.#context.token.loggedIn) return "unreadable";
@@ -110,6 +126,18 @@ class KeyPlanner {
     return { final: by.final, fresh: by.new, archived: by.archived, replacement };
   }
 
+  /** What is left of a replacement that lost its private key before it took the key's place is of no use. */
+  #withoutLeftovers(objects: KeyObjects): KeyObjects {
+    const { final, fresh } = objects;
+    const privates = [...final, ...fresh].filter((object) => object.class === "private");
+    const isWhole = privates.some(({ id, publicKey }) => {
+      return id !== this.#key.id || publicKey === undefined || fresh.some((one) => one.publicKey === publicKey);
+    });
+    if (fresh.length === 0 || isWhole || !this.#context.token.loggedIn) return objects;
+    this.#steps.makeRoom(fresh, "its private key is gone");
+    return { ...objects, fresh: [] };
+  }
+
   /** Whether all that is left is of a key that an earlier run was destroying to make room for another. */
   #isRemains({ final, replacement }: KeyObjects): boolean {
     if (replacement === undefined || replacement.by !== undefined) return false;
@@ -132,7 +160,7 @@ class KeyPlanner {
   #first(): KeyOutcome {
     checkCapability(this.#key, this.#context.token);
     this.#steps.generate(finalIdentity(this.#key), "it does not exist");
-    return this.#certify(finalIdentity(this.#key), "issue", "it is new", true);
+    return this.#certify("issue", finalIdentity(this.#key), "it is new", { newKey: true, isFirst: true });
   }
 
   /** A key that is there: finish what was begun, compare, renew, publish. */
@@ -147,11 +175,14 @@ class KeyPlanner {
     if (privateKey === undefined)
       throw new Refusal("what is left of its replacement has no private key", ["keywright key list"]);
     const differences = drift(this.#key, privateKey);
+    const isPrepared = objects.fresh.includes(privateKey);
     if (differences.length > 0 && !this.#context.rotate) {
-      throw new Refusal(`it is not as declared: ${differences.join("; ")}`, [
+      const what = isPrepared ? "the replacement that an earlier run prepared is" : "it is";
+      throw new Refusal(`${what} not as declared: ${differences.join("; ")}`, [
         `to replace it by a new key: keywright apply --rotate ${this.#key.name}`,
       ]);
     }
+    if (differences.length > 0 && isPrepared) return this.#beginAgain(objects);
     if (found.promote.length > 0) return this.#finish(found, objects);
     if (this.#context.rotate) return this.#rotate("it was asked for", found, objects);
     return this.#current(found, objects);
@@ -172,16 +203,40 @@ class KeyPlanner {
         archived,
       );
     }
-    const outcome = unproven
-      ? this.#certify(identity, "issue", "an earlier run prepared its key", true)
-      : this.#unchanged(found.certificate);
-    this.#steps.promote(found.promote, found.archive);
-    if (!unproven) this.#steps.publish("a replacement was completed");
+    const due = unproven ? "an earlier run prepared its key" : this.#isStale(found, objects);
+    const outcome =
+      due === undefined
+        ? this.#unchanged(found.certificate)
+        : this.#certify("issue", identity, due, { newKey: true, spki: found.spki });
+    const stale = due === undefined || found.certificate === undefined ? [] : [found.certificate];
+    this.#steps.promote(
+      found.promote.filter((object) => !stale.includes(object)),
+      [...found.archive, ...stale],
+    );
+    if (due === undefined) this.#steps.publish("a replacement was completed");
     this.#steps.retireReplaced(archived);
     return outcome;
   }
 
-  #rotate(reason: string, found: Disentangled, objects: KeyObjects): KeyOutcome {
+  /** Why the certificate of a replacement is to be made again: much time may have gone by since it was prepared. */
+  #isStale({ privateKey, certificate }: Disentangled, { fresh }: KeyObjects): string | undefined {
+    const { certificate: declared } = this.#key;
+    const facts = certificateFacts(certificate);
+    // One whose key has its place already is renewed there, by the next run.
+    if (declared === undefined || facts === undefined || isOutside(this.#key) || !fresh.includes(privateKey!))
+      return undefined;
+    return renewal(declared, facts, this.#context.issuer, this.#context.now)?.reason;
+  }
+
+  /** A replacement that was prepared is not what is declared by now: another is made in its stead. */
+  #beginAgain(objects: KeyObjects): KeyOutcome {
+    const current = { ...objects, fresh: [] };
+    const found = disentangle(current);
+    if (found.refuse !== undefined) throw new Refusal(found.refuse);
+    return this.#rotate("what was prepared is not as declared", found, current, objects.fresh);
+  }
+
+  #rotate(reason: string, found: Disentangled, objects: KeyObjects, prepared: readonly SeenObject[] = []): KeyOutcome {
     const { key, token } = this.#context;
     const { final, archived } = objects;
     const fixed = this.#cannotRename(found);
@@ -197,13 +252,14 @@ class KeyPlanner {
     }
     checkCapability(key, token);
     if (found.certificate !== undefined) this.#steps.ask("the hook may decline");
+    if (prepared.length > 0) this.#steps.makeRoom(prepared, "it is not as declared");
     if (fixed !== undefined) return this.#remake(reason, objects);
     this.#steps.generate(newIdentity(key), reason);
     if (isOutside(key)) {
       request(this.#context, this.#steps, newIdentity(key), reason);
       return this.#unchanged(found.certificate);
     }
-    const outcome = this.#certify(newIdentity(key), "issue", reason, true);
+    const outcome = this.#certify("issue", newIdentity(key), reason, { newKey: true });
     this.#steps.promote([], final);
     this.#steps.retireReplaced(archived);
     return outcome;
@@ -214,7 +270,7 @@ class KeyPlanner {
     checkCapability(this.#key, this.#context.token);
     this.#steps.makeRoom(final, "the token cannot keep both");
     this.#steps.generate(finalIdentity(this.#key), reason);
-    return this.#certify(finalIdentity(this.#key), "issue", reason, true);
+    return this.#certify("issue", finalIdentity(this.#key), reason, { newKey: true });
   }
 
   /** Why the old key cannot give up its identity to a new one; undefined when it can. */
@@ -242,12 +298,14 @@ class KeyPlanner {
           "delete it if it is not wanted: the key gets a new one",
         ]);
       }
-      return this.#certify(finalIdentity(this.#key), "adopt", "the key has no certificate", false);
+      const of = { newKey: false, spki: found.spki, isFirst: true };
+      return this.#certify("adopt", finalIdentity(this.#key), "the key has no certificate", of);
     }
     const due = renewal(declared, certificateFacts(found.certificate)!, this.#context.issuer, this.#context.now);
     if (due === undefined) return this.#keep(found.certificate, objects);
     if (due.byTime && declared.renewKey) return this.#rotate(due.reason, found, objects);
-    const outcome = this.#certify(finalIdentity(this.#key), "renew", due.reason, false);
+    const of = { newKey: false, spki: found.spki };
+    const outcome = this.#certify("renew", finalIdentity(this.#key), due.reason, of);
     this.#steps.archive([found.certificate]);
     this.#steps.retireReplaced(objects.archived);
     return outcome;
@@ -265,7 +323,7 @@ class KeyPlanner {
   }
 
   /** A certificate from a declared issuer, or by the key itself; or a request, where an outside CA makes it. */
-  #certify(identity: Identity, action: "issue" | "adopt" | "renew", reason: string, newKey: boolean): KeyOutcome {
+  #certify(action: "issue" | "adopt" | "renew", identity: Identity, reason: string, of: Certified): KeyOutcome {
     const { certificate: declared } = this.#key;
     if (declared === undefined) return this.#unchanged(undefined);
     if (isOutside(this.#key)) {
@@ -279,15 +337,17 @@ class KeyPlanner {
         `see what keeps ${declared.issuer} from having one`,
       ]);
     }
-    const certificate = certificatePlan(this.#key, issuer, token.objects, now);
+    const certificate = certificatePlan(this.#key, issuer, token.objects, of.isFirst === true, now);
     this.#steps.certify(action, identity, certificate, reason);
     this.#steps.publish(reason);
     const asIssuer = {
       name: this.#key.name,
       certificate: undefined,
+      subject: parseName(declared.subject!),
+      spki: of.spki === undefined ? undefined : Buffer.from(of.spki, "base64"),
       notAfter: new Date(certificate.notAfter),
       changes: true,
-      newKey,
+      newKey: of.newKey,
     };
     return { steps: this.#steps.steps, refused: false, certificate: undefined, asIssuer };
   }

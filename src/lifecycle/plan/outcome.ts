@@ -20,9 +20,10 @@ export interface KeyOutcome {
 export function unchanged(name: string, steps: readonly Step[], facts: CertificateFacts | undefined): KeyOutcome {
   const outcome = { steps, refused: false, certificate: facts };
   if (facts === undefined) return outcome;
+  const { subject, spki, notAfter } = facts;
   return {
     ...outcome,
-    asIssuer: { name, certificate: facts, notAfter: facts.notAfter, changes: false, newKey: false },
+    asIssuer: { name, certificate: facts, subject, spki, notAfter, changes: false, newKey: false },
   };
 }
 

@@ -3,11 +3,13 @@
  * there, what the key has stays as it is.
  * @module
  */
+import { parseName } from "../../x509/names.ts";
 import { type CertificateFacts, fingerprint, readCertificate } from "../../x509/read.ts";
+import { requestInfo } from "../../x509/requests.ts";
 import type { CertificateDeclaration, KeyDeclaration } from "../declaration.ts";
 import { finalIdentity, type Identity, newIdentity } from "../identities.ts";
 import type { Observation, SeenObject } from "../observation.ts";
-import { certificateFacts, renewal } from "./certificate.ts";
+import { certificateFacts, day, renewal } from "./certificate.ts";
 import type { Disentangled } from "./disentangle.ts";
 import type { KeySteps } from "./key-steps.ts";
 import { type KeyOutcome, unchanged } from "./outcome.ts";
@@ -90,7 +92,7 @@ export function planReplacement(
 
 /** The certificate in the import file, where it is one to take; and whose it is. */
 function arrival(
-  { key, observation, resolve }: OutsideContext,
+  { key, observation, resolve, now }: OutsideContext,
   candidates: readonly Disentangled[],
 ): { facts: CertificateFacts; of: Disentangled } | undefined {
   const file = key.certificate!.import;
@@ -105,9 +107,14 @@ function arrival(
     ]);
   }
   const present = certificateFacts(of.certificate);
-  if (present === undefined) return { facts, of };
-  const same = Buffer.compare(present.der, facts.der) === 0;
-  return same || present.notBefore > facts.notBefore ? undefined : { facts, of };
+  if (present !== undefined && Buffer.compare(present.der, facts.der) === 0) return undefined;
+  if (present !== undefined && present.notBefore > facts.notBefore) return undefined;
+  if (facts.notAfter < now) {
+    throw new Refusal(`the certificate in ${file} ended on ${day(facts.notAfter)}`, [
+      "put a newer one there, or take the file away",
+    ]);
+  }
+  return { facts, of };
 }
 
 /** Takes a certificate for the key as it stands. */
@@ -125,7 +132,8 @@ function take(
 }
 
 function changed(name: string, steps: KeySteps, certificate: CertificateFacts, newKey: boolean): KeyOutcome {
-  const asIssuer = { name, certificate, notAfter: certificate.notAfter, changes: true, newKey };
+  const { subject, spki, notAfter } = certificate;
+  const asIssuer = { name, certificate, subject, spki, notAfter, changes: true, newKey };
   return { steps: steps.steps, refused: false, certificate: undefined, asIssuer };
 }
 
@@ -133,12 +141,16 @@ function changed(name: string, steps: KeySteps, certificate: CertificateFacts, n
 function ask(
   context: OutsideContext,
   steps: KeySteps,
-  { publicKey }: Disentangled,
+  { spki }: Disentangled,
   identity: Identity,
   reason: string,
 ): void {
-  const { csr } = context.key.certificate!;
+  const { csr, subject, extensions } = context.key.certificate!;
   const written = csr === undefined ? undefined : context.observation.requests[context.resolve(csr)];
-  if (written !== undefined && written === publicKey) steps.wait(`${reason}; the request is in ${csr}`);
+  const wanted =
+    subject === undefined || spki === undefined
+      ? undefined
+      : fingerprint(requestInfo(parseName(subject), Buffer.from(spki, "base64"), extensions));
+  if (written !== undefined && written === wanted) steps.wait(`${reason}; the request is in ${csr}`);
   else request(context, steps, identity, reason);
 }

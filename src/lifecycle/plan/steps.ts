@@ -86,6 +86,8 @@ export type Step =
       readonly objects: readonly ObjectRef[];
       /** The public keys, by digest, that give the identity up afterwards; empty for one not known. */
       readonly replaces: readonly string[];
+      /** The identity that they take. */
+      readonly archive: Identity;
     })
   | (OfKey & { readonly action: "archive"; readonly identity: Identity; readonly objects: readonly ObjectRef[] })
   | (OfKey & {
