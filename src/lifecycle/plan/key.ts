@@ -5,12 +5,13 @@
 import { familyNamed } from "../../families/families.ts";
 import { parseName } from "../../x509/names.ts";
 import type { KeyDeclaration } from "../declaration.ts";
-import { archiveAt, finalIdentity, type Identity, newIdentity, type Standing, standing } from "../identities.ts";
+import { archiveAt, finalIdentity, type Identity, newIdentity } from "../identities.ts";
 import type { Observation, SeenObject, SeenPresent } from "../observation.ts";
 import { checkCapability } from "./capability.ts";
 import { certificateFacts, certificatePlan, type IssuerState, renewal } from "./certificate.ts";
 import { type Disentangled, disentangle, type KeyObjects } from "./disentangle.ts";
 import { drift } from "./drift.ts";
+import { isRemains, keyObjects, leftoversOf, unreadable } from "./key-objects.ts";
 import { KeySteps } from "./key-steps.ts";
 import { type KeyOutcome, stopped, unchanged } from "./outcome.ts";
 import { isOutside, planOutside, planReplacement, request } from "./outside.ts";
@@ -85,20 +86,24 @@ class KeyPlanner {
   }
 
   #decide(): KeyOutcome {
-    const objects = this.#withoutLeftovers(this.#objects());
+    const found = keyObjects(this.#context);
+    const leftovers = this.#context.token.loggedIn ? leftoversOf(found, this.#key.id) : [];
+    // Of no use without the private key that was to be.
+    if (leftovers.length > 0) this.#steps.makeRoom(leftovers, "its private key is gone");
+    const objects = leftovers.length > 0 ? { ...found, fresh: [] } : found;
     const count = (kind: SeenObject["class"]) => {
       const some = objects.final.filter((object) => object.class === kind);
       if (kind === "private" && !this.#context.token.loggedIn) return "unreadable";
       return some.some((object) => object.unreadable !== undefined) ? "unreadable" : countOf(some);
     };
     const follows = FOLLOWS[`${count("private")} ${count("public")} ${count("certificate")}`];
-    if (follows === "refuse-unreadable") throw this.#unreadable(objects);
+    if (follows === "refuse-unreadable") throw unreadable(this.#context, objects);
     if (objects.fresh.length > 0) return this.#existing(disentangle(objects), objects);
     switch (follows) {
       case "generate":
         return this.#first();
       case "refuse-orphan":
-        if (this.#isRemains(objects)) return this.#remake("an earlier run destroyed its key to make room", objects);
+        if (isRemains(objects)) return this.#remake("an earlier run destroyed its key to make room", objects);
         throw new Refusal("its private key is not in the token, but a public key or certificate with its id is", [
           "if the key is lost, delete what is left of it: keywright key delete",
         ]);
@@ -107,53 +112,6 @@ class KeyPlanner {
       case "disentangle":
         return this.#existing(disentangle(objects), objects);
     }
-  }
-
-  #objects(): KeyObjects {
-    const { token } = this.#context;
-    const { labels } = familyNamed(token.family);
-    const by: Record<Standing, SeenObject[]> = { final: [], new: [], archived: [], conflict: [], other: [] };
-    for (const object of token.objects) by[standing(object, this.#key, labels)].push(object);
-    const conflict = by.conflict[0];
-    if (conflict !== undefined) {
-      const taken = conflict.id === this.#key.id ? `id 0x${conflict.id}` : `label ${JSON.stringify(conflict.label)}`;
-      throw new Refusal(
-        `its ${taken} belongs to another private key in the token (id 0x${conflict.id}, label ${JSON.stringify(conflict.label)})`,
-        ["choose another id and label, or rename the other key: keywright key rename"],
-      );
-    }
-    const replacement = this.#context.observation.replacing[this.#key.name];
-    return { final: by.final, fresh: by.new, archived: by.archived, replacement };
-  }
-
-  /** What is left of a replacement that lost its private key before it took the key's place is of no use. */
-  #withoutLeftovers(objects: KeyObjects): KeyObjects {
-    const { final, fresh } = objects;
-    const privates = [...final, ...fresh].filter((object) => object.class === "private");
-    const isWhole = privates.some(({ id, publicKey }) => {
-      return id !== this.#key.id || publicKey === undefined || fresh.some((one) => one.publicKey === publicKey);
-    });
-    if (fresh.length === 0 || isWhole || !this.#context.token.loggedIn) return objects;
-    this.#steps.makeRoom(fresh, "its private key is gone");
-    return { ...objects, fresh: [] };
-  }
-
-  /** Whether all that is left is of a key that an earlier run was destroying to make room for another. */
-  #isRemains({ final, replacement }: KeyObjects): boolean {
-    if (replacement === undefined || replacement.by !== undefined) return false;
-    return final.every(({ publicKey }) => replacement.replaces.includes(publicKey ?? ""));
-  }
-
-  #unreadable({ final }: KeyObjects): Refusal {
-    if (!this.#context.token.loggedIn) {
-      return new Refusal("private keys cannot be seen without the user PIN", [
-        "declare where it comes from: pin: { file: … }",
-      ]);
-    }
-    const broken = final.find((object) => object.unreadable !== undefined);
-    return new Refusal(`its certificate in the token cannot be read: ${broken?.unreadable}`, [
-      "delete it if it is broken: the key gets a new one",
-    ]);
   }
 
   /** A key where there was none: made under its final identity at once, so that a run that dies is completed. */
