@@ -40,6 +40,15 @@ export class UnknownNameError extends CliError {
   override readonly code = "ERR_UNKNOWN_NAME";
 }
 
+/** Several objects, or none, are what was asked for: those that there are. */
+export class ObjectChoiceError extends KeywrightError {
+  override readonly code = "ERR_OBJECT_NOT_FOUND";
+
+  constructor(message: string, choices: readonly string[]) {
+    super(message, { hints: ["say which is meant:", ...choices.map((choice) => `  ${choice}`)] });
+  }
+}
+
 /** An id or label that another object has. */
 export class TakenError extends KeywrightError {
   override readonly code = "ERR_TAKEN";

@@ -10,7 +10,7 @@ import type { Usage } from "../lifecycle/declaration.ts";
 import type { Identity } from "../lifecycle/identities.ts";
 import { parseId } from "../lifecycle/values.ts";
 import type { UriType } from "../spec/uri.ts";
-import { fromArgument, UsageError } from "./errors.ts";
+import { fromArgument, ObjectChoiceError, UsageError } from "./errors.ts";
 import { objectOf, type Target } from "./target.ts";
 
 const CLASSES = {
@@ -48,21 +48,55 @@ export function matchOf(target: Target): Attributes {
   };
 }
 
-/** Every object that a target names. @throws ObjectNotFoundError when there is none */
+/**
+ * Every object that a target names, those of its fingerprint where one is given.
+ * @throws ObjectNotFoundError when there is none
+ */
 export async function namedObjects(session: Session, target: Target): Promise<TokenObject[]> {
+  return chosen(session, target, await findAll(session, matchOf(target)));
+}
+
+async function findAll(session: Session, match: Attributes): Promise<TokenObject[]> {
   const found: TokenObject[] = [];
-  for await (const object of session.find(matchOf(target))) found.push(object);
-  if (found.length === 0) throw new ObjectNotFoundError(formatUri(target.uri), session.token.uri, []);
+  for await (const object of session.find(match)) found.push(object);
   return found;
+}
+
+async function chosen(session: Session, target: Target, found: TokenObject[]): Promise<TokenObject[]> {
+  const { fingerprint } = target;
+  const uri = formatUri(target.uri);
+  if (found.length === 0) throw new ObjectNotFoundError(uri, session.token.uri, []);
+  if (fingerprint === undefined) return found;
+  const { choice, tellApart, withFingerprint } = await import("./fingerprints.ts");
+  const told = await tellApart(session, found);
+  const wanted = withFingerprint(told, fingerprint);
+  if (wanted.length === 0) {
+    throw new ObjectChoiceError(`no object ${uri} has the fingerprint ${fingerprint}`, await lines(told, choice));
+  }
+  return wanted.map(({ object }) => object);
+}
+
+const lines = <T>(told: readonly T[], line: (one: T) => Promise<string>) => Promise.all(told.map(line));
+
+/** The objects as lines for people; those that have one URI, with what tells them apart. */
+export async function describeObjects(session: Session, objects: readonly TokenObject[]): Promise<string[]> {
+  const uris = await Promise.all(objects.map((object) => object.uri()));
+  if (new Set(uris).size === uris.length) return uris;
+  const { choice, tellApart } = await import("./fingerprints.ts");
+  return lines(await tellApart(session, objects), choice);
+}
+
+/** The one object of a class that a target names, whatever `type` its URI has. @throws ObjectChoiceError for several */
+export async function namedObject(session: Session, target: Target, type: UriType): Promise<TokenObject> {
+  const match = { ...matchOf(target), CKA_CLASS: CLASSES[type] };
+  const found = await chosen(session, target, await findAll(session, match));
+  if (found.length === 1) return found[0]!;
+  const fault = `${found.length} objects in ${session.token.uri} are ${formatUri(target.uri)}`;
+  throw new ObjectChoiceError(fault, await describeObjects(session, found));
 }
 
 /** Under which id and label an object stands. */
 export async function identityOf(object: TokenObject): Promise<Identity> {
   const { CKA_ID, CKA_LABEL } = await object.get("CKA_ID", "CKA_LABEL");
   return { id: Buffer.from(CKA_ID ?? []).toString("hex"), label: CKA_LABEL ?? "" };
-}
-
-/** The one object of a class that a target names, whatever `type` its URI has. */
-export function namedObject(session: Session, target: Target, type: UriType): Promise<TokenObject> {
-  return session.findOne({ ...matchOf(target), CKA_CLASS: CLASSES[type] });
 }

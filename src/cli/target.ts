@@ -35,6 +35,12 @@ export const TARGET_OPTIONS = {
   ...PIN_OPTION,
 } as const;
 
+/** Options of every command that works on objects in it. */
+export const OBJECT_OPTIONS = {
+  ...TARGET_OPTIONS,
+  fingerprint: text("HEX", "of objects with one name: whose public key, or certificate, has a SHA-256 that begins so"),
+} as const;
+
 /** What the command line says of the target. */
 export interface TargetInput {
   readonly module?: string | undefined;
@@ -43,6 +49,7 @@ export interface TargetInput {
   readonly state: string | undefined;
   readonly pin?: string | undefined;
   readonly soPin?: string | undefined;
+  readonly fingerprint?: string | undefined;
 }
 
 /** A target before its token is opened. */
@@ -50,6 +57,8 @@ export interface Target {
   readonly reference: ModuleReference;
   /** Which token, and which object in it where an object is named. */
   readonly uri: Pkcs11Uri;
+  /** The first digits of the SHA-256 of a public key or certificate, in lower case. */
+  readonly fingerprint: string | undefined;
   readonly declared: TokenDeclaration | undefined;
   /** Where the PINs come from, where that is declared or given. */
   readonly pins: TokenPins;
@@ -79,6 +88,7 @@ function byUri(word: string, input: TargetInput, pins: TokenPins, io: Io): Targe
       ...(token === undefined ? {} : { label: token }),
     },
     uri,
+    fingerprint: fingerprintOf(input),
     declared: undefined,
     pins: { ...pins, pin: pins.pin ?? fromUri },
     folder: process.cwd(),
@@ -101,10 +111,20 @@ function byName(word: string, declaration: Declaration, input: TargetInput, pins
   return {
     reference: declaredModule(declared, { folder, state: chosenState(input) }),
     uri: { path: { ...declaredPath(declared), ...object }, query: {} },
+    fingerprint: fingerprintOf(input),
     declared,
     pins: { pin: pins.pin ?? ofToken.pin, soPin: pins.soPin ?? ofToken.soPin },
     folder,
   };
+}
+
+/** Eight digits or more, so that no other has them by chance; with the colons that some programs write, or without. */
+function fingerprintOf({ fingerprint }: TargetInput): string | undefined {
+  const digits = fingerprint?.replaceAll(":", "").toLowerCase();
+  if (digits === undefined || /^[0-9a-f]{8,64}$/.test(digits)) return digits;
+  throw new UsageError(
+    `${JSON.stringify(fingerprint)} is no fingerprint: write 8 to 64 hexadecimal digits of a SHA-256`,
+  );
 }
 
 /** A module as the command line names it. */

@@ -2,9 +2,10 @@
  * What a declaration must be beyond the form of its fields: names that exist, ids that differ, issuers that can issue.
  * @module
  */
-import { dirname, resolve } from "node:path";
+import { basename, dirname, join, resolve } from "node:path";
 import { parseUri } from "../cryptoki/uri.ts";
 import { familyOfLibrary, WRITE_AS_USER } from "../families/families.ts";
+import { realPath } from "../host/paths.ts";
 import { X509Error } from "../x509/errors.ts";
 import { checkExtensions } from "../x509/extensions.ts";
 import type { Declaration, KeyDeclaration } from "./declaration.ts";
@@ -204,20 +205,23 @@ function checkIdentities({ keys }: Declaration, report: Report): void {
   }
 }
 
-/** A file that is written is no other's, and none that is read. */
+/** A file that is written is no other's, and none that is read; also where two paths meet through a link. */
 function checkPaths({ tokens, keys, file }: Declaration, report: Report): void {
-  const at = (path: string) => resolve(dirname(file), path);
-  const read = new Map([[at(file), "the declaration itself"]]);
+  const at = placesIn(dirname(resolve(file)));
+  const read = new Map<string, string>();
+  // A file is read through a link, and written in its place: both are in use.
+  const reads = (path: string, what: string) => read.set(at(path), what).set(realPath(at(path)), what);
+  reads(basename(file), "the declaration itself");
   for (const { name, pin, soPin, store, initHook } of Object.values(tokens)) {
     for (const source of [pin, soPin]) {
-      if (source !== undefined && "file" in source) read.set(at(source.file), `a PIN file of ${name}`);
+      if (source !== undefined && "file" in source) reads(source.file, `a PIN file of ${name}`);
     }
-    if (store !== undefined) read.set(at(store), `the store of ${name}`);
-    if (initHook !== undefined) read.set(at(initHook), `the initHook of ${name}`);
+    if (store !== undefined) reads(store, `the store of ${name}`);
+    if (initHook !== undefined) reads(initHook, `the initHook of ${name}`);
   }
   for (const { name, certificate } of Object.values(keys)) {
-    if (certificate?.hook !== undefined) read.set(at(certificate.hook), `the hook of ${name}`);
-    if (certificate?.import !== undefined) read.set(at(certificate.import), `the import file of ${name}`);
+    if (certificate?.hook !== undefined) reads(certificate.hook, `the hook of ${name}`);
+    if (certificate?.import !== undefined) reads(certificate.import, `the import file of ${name}`);
   }
   const taken = new Map<string, string>();
   for (const { name, certificate } of Object.values(keys)) {
@@ -232,6 +236,18 @@ function checkPaths({ tokens, keys, file }: Declaration, report: Report): void {
       else taken.set(at(path), name);
     }
   }
+}
+
+/** Where a file of a path is written: its folder's real path, asked for once, and its name. */
+function placesIn(folder: string): (path: string) => string {
+  const folders = new Map<string, string>();
+  return (path) => {
+    const whole = resolve(folder, path);
+    const above = dirname(whole);
+    const real = folders.get(above) ?? realPath(above);
+    folders.set(above, real);
+    return join(real, basename(whole));
+  };
 }
 
 /** Checks the syntax of the extensions that certificates are to have. */

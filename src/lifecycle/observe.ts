@@ -138,7 +138,8 @@ const KEY_FLAGS = [
   "CKA_COPYABLE",
 ] as const;
 
-async function observeObject(object: TokenObject): Promise<SeenObject | undefined> {
+/** What a key can be made of; undefined for other objects. */
+export async function observeObject(object: TokenObject): Promise<SeenObject | undefined> {
   const { CKA_CLASS, CKA_ID, CKA_LABEL } = await object.get("CKA_CLASS", "CKA_ID", "CKA_LABEL");
   const identity = { handle: object.handle, id: Buffer.from(CKA_ID ?? []).toString("hex"), label: CKA_LABEL ?? "" };
   if (CKA_CLASS === "CKO_CERTIFICATE")

@@ -2,10 +2,9 @@
  * How a token is reached, in one spelling: for tokens that say nothing of themselves that would tell them apart.
  * @module
  */
-import { realpathSync } from "node:fs";
-import { basename, dirname, join, resolve } from "node:path";
 import { type Family, familyOfLibrary } from "../families/families.ts";
 import { readVariable } from "../host/environment.ts";
+import { realPath } from "../host/paths.ts";
 import { findLibrary } from "../native/module/discovery.ts";
 import type { ModuleReference } from "./index.ts";
 
@@ -39,16 +38,6 @@ function libraryOf(module: string): string {
 function settle(text: string): string {
   const [, prefix = "", path] = /^([A-Za-z]\w*:)?(\.{0,2}\/.*|\.{1,2})$/s.exec(text) ?? [];
   return path === undefined ? text : prefix + realPath(path);
-}
-
-/** The real path, of as much as is there: a store is made when it is first opened. */
-function realPath(path: string): string {
-  const whole = resolve(path);
-  try {
-    return realpathSync(whole);
-  } catch {
-    return dirname(whole) === whole ? whole : join(realPath(dirname(whole)), basename(whole));
-  }
 }
 
 /** Of NSS's parameters those that say which database it is: their order, quotes and all the others make no difference. */

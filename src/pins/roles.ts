@@ -3,11 +3,11 @@
  * @module
  */
 import { createHmac, randomBytes } from "node:crypto";
-import { realpathSync } from "node:fs";
 import { resolve } from "node:path";
 import { Pin } from "../cryptoki/pin.ts";
 import type { Role } from "../cryptoki/token.ts";
 import { parseUri } from "../cryptoki/uri.ts";
+import { realPath } from "../host/paths.ts";
 import { asksPerson, describe, type PinSource, PinSourceError, pinSourceFromUri } from "./sources.ts";
 
 /** Where the PINs of one token come from. */
@@ -129,12 +129,7 @@ function refuseSameSource(pin: PinSource | Pin, soPins: readonly PinSource[], co
 /** A source in one spelling. */
 function identify(source: PinSource, { folder }: PinContext): string {
   if (!("file" in source)) return JSON.stringify(source);
-  const path = resolve(folder, source.file);
-  try {
-    return realpathSync(path);
-  } catch {
-    return path;
-  }
+  return realPath(resolve(folder, source.file));
 }
 
 async function refuseSoPin(pin: Pin, soPins: readonly PinSource[], context: PinContext): Promise<void> {

@@ -76,6 +76,12 @@ describe("modules and tokens", () => {
     truncateSync(path, 2000);
     expect((await refusal(w)).reason).toContain("token.db");
     expect(readFileSync(path)).toHaveLength(2000);
+    truncateSync(path, 0);
+    expect(await refusal(w)).toMatchObject({
+      reason: expect.stringContaining("token.db: the store file is empty: it was truncated"),
+      hints: expect.arrayContaining([expect.stringContaining("keywright token restore")]),
+    });
+    expect(readFileSync(path)).toHaveLength(0);
     const newer = Buffer.from(whole);
     // user_version of SQLite's header (offset 60).
     newer.writeUInt32BE(99, 60);

@@ -1,12 +1,15 @@
 /** Reading declarations. */
-import { describe, expect, test } from "vitest";
+import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { describe, expect, onTestFinished, test } from "vitest";
 import { DeclarationError, declarationSchema, readDeclaration } from "../../src/lifecycle/declaration.ts";
 
 const TOKENS = "tokens:\n  demo: { module: softtoken, label: demo }\n";
 
-async function faults(keys: string, tokens: string = TOKENS): Promise<string[]> {
+async function faults(keys: string, tokens: string = TOKENS, file = "keys.yaml"): Promise<string[]> {
   try {
-    await readDeclaration(`${tokens}keys:\n${keys}`, "keys.yaml");
+    await readDeclaration(`${tokens}keys:\n${keys}`, file);
   } catch (error) {
     if (!(error instanceof DeclarationError)) throw error;
     return error.faults.map(
@@ -91,6 +94,31 @@ describe("a file that is written", () => {
     const key = `  k: { token: demo, id: 1, type: Ed25519, certificate: { subject: CN=k, hook: reload, publish: [ { path: ${path} } ] } }\n`;
     expect(await faults(key, tokens)).toEqual([
       `4 keys.k.certificate.publish.0.path: ${path} is ${what}, and would be lost (choose another path)`,
+    ]);
+  });
+
+  test("paths that meet through a symbolic link are one path", async () => {
+    const folder = mkdtempSync(join(tmpdir(), "keywright-links-"));
+    onTestFinished(() => rmSync(folder, { recursive: true }));
+    mkdirSync(join(folder, "certs"));
+    symlinkSync("certs", join(folder, "live"));
+    writeFileSync(join(folder, "certs/user.pin"), "1234");
+    symlinkSync("certs/user.pin", join(folder, "user.pin"));
+    const key = (name: string, id: number, path: string) =>
+      `  ${name}: { token: demo, id: ${id}, type: Ed25519, certificate: { subject: CN=k, publish: [ { path: ${path} } ] } }\n`;
+    const inFolder = (keys: string) => faults(keys, tokens, join(folder, "keys.yaml"));
+    // The folder of the second is there not yet.
+    for (const name of ["k.crt", "new/k.crt"]) {
+      expect(await inFolder(key("a", 1, `certs/${name}`) + key("b", 2, `live/${name}`))).toEqual([
+        `5 keys.b.certificate.publish.0.path: live/${name} is written for a already`,
+      ]);
+    }
+    expect(await inFolder(key("a", 1, "live/user.pin"))).toEqual([
+      expect.stringContaining("live/user.pin is a PIN file of demo, and would be lost"),
+    ]);
+    expect(await inFolder(key("a", 1, "certs/k.crt") + key("b", 2, "k.crt"))).toEqual([]);
+    expect(await inFolder(key("a", 1, "live/../keys.yaml"))).toEqual([
+      expect.stringContaining("is the declaration itself"),
     ]);
   });
 

@@ -264,15 +264,6 @@ test("a store of the first version is brought up to this one, by whoever opens i
   }
 });
 
-test("an empty file becomes a store", async () => {
-  const store = join(folder(), "store.db");
-  mkdirSync(dirname(store), { recursive: true });
-  writeFileSync(store, "");
-  expect((await (await application(provider({ store }))).call("C_GetSlotList", { tokenPresent: true })).slots).toEqual([
-    0,
-  ]);
-});
-
 test("SQLite is one without the WAL-reset bug", () => {
   const db = new DatabaseSync(":memory:");
   const { v } = db.prepare("SELECT sqlite_version() v").get() as { v: string };

@@ -8,13 +8,13 @@ import { command, EXIT, type ExitCode, type Input } from "../command.ts";
 import { OUT_OPTION, writeOut } from "../files.ts";
 import type { Io } from "../io.ts";
 import { SIGNATURE_OPTIONS, signingKey } from "../signing.ts";
-import { findTarget, TARGET_OPTIONS, withSession } from "../target.ts";
+import { findTarget, OBJECT_OPTIONS, withSession } from "../target.ts";
 
 export const spec = command({
   name: "cert csr",
   summary: "make a certificate signing request for a key",
   words: { usage: "KEY", least: 1, most: 1 },
-  options: { ...TARGET_OPTIONS, ...SUBJECT_OPTIONS, ...SIGNATURE_OPTIONS, ...OUT_OPTION },
+  options: { ...OBJECT_OPTIONS, ...SUBJECT_OPTIONS, ...SIGNATURE_OPTIONS, ...OUT_OPTION },
   examples: [
     "keywright cert csr www --subject CN=www.example.com --extension subjectAltName=DNS:www.example.com --out www.csr",
   ],

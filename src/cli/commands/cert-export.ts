@@ -8,13 +8,13 @@ import { CommandError } from "../errors.ts";
 import { OUT_OPTION, writeOut } from "../files.ts";
 import type { Io } from "../io.ts";
 import { namedObject } from "../objects.ts";
-import { findTarget, TARGET_OPTIONS, withSession } from "../target.ts";
+import { findTarget, OBJECT_OPTIONS, withSession } from "../target.ts";
 
 export const spec = command({
   name: "cert export",
   summary: "write a certificate of the token to a file",
   words: { usage: "KEY", least: 1, most: 1 },
-  options: { ...TARGET_OPTIONS, der: flag("DER instead of PEM"), ...OUT_OPTION },
+  options: { ...OBJECT_OPTIONS, der: flag("DER instead of PEM"), ...OUT_OPTION },
   notes: ["Logs in only when a PIN is given: certificates are mostly public."],
   examples: ["keywright cert export www --out www.crt"],
 });

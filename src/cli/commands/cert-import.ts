@@ -3,22 +3,21 @@
  * @module
  */
 
-import { spkiAt } from "../../lifecycle/apply/keys.ts";
 import { certificateTemplate } from "../../lifecycle/templates.ts";
 import { fingerprint, readCertificates } from "../../x509/read.ts";
 import { command, EXIT, type ExitCode, type Input } from "../command.ts";
 import { CommandError } from "../errors.ts";
 import { IN_OPTION, readIn } from "../files.ts";
 import type { Io } from "../io.ts";
-import { identityOf, namedObject } from "../objects.ts";
-import { findTarget, TARGET_OPTIONS, withSession } from "../target.ts";
+import { namedKey } from "../named-key.ts";
+import { findTarget, OBJECT_OPTIONS, withSession } from "../target.ts";
 import { objectListView, objectValue } from "../views/objects.ts";
 
 export const spec = command({
   name: "cert import",
   summary: "put a certificate beside its key; refuses one that belongs to another key",
   words: { usage: "KEY", least: 1, most: 1 },
-  options: { ...TARGET_OPTIONS, ...IN_OPTION },
+  options: { ...OBJECT_OPTIONS, ...IN_OPTION },
   examples: ["keywright cert import www --in www.crt"],
 });
 
@@ -26,9 +25,8 @@ export async function run(input: Input<typeof spec>, io: Io): Promise<ExitCode> 
   const [certificate] = readCertificates(await readIn(input.in));
   const target = await findTarget(input.words[0], input, io);
   await withSession(target, input, io, { write: true }, async (session, { family, locked }) => {
-    const key = await namedObject(session, target, "private");
-    const identity = await identityOf(key);
-    if (fingerprint(certificate!.spki) !== fingerprint(await spkiAt(session, identity))) {
+    const { identity, spki } = await namedKey(session, target);
+    if (fingerprint(certificate!.spki) !== fingerprint(spki)) {
       throw new CommandError(`the certificate does not match the key ${identity.label}`, [
         "it was made for another key",
       ]);

@@ -12,14 +12,14 @@ import { CommandError } from "../errors.ts";
 import { OUT_OPTION, readIn, writeOut } from "../files.ts";
 import type { Io } from "../io.ts";
 import { SIGNATURE_OPTIONS, signingKey } from "../signing.ts";
-import { findTarget, TARGET_OPTIONS, withSession } from "../target.ts";
+import { findTarget, OBJECT_OPTIONS, withSession } from "../target.ts";
 
 export const spec = command({
   name: "cert issue",
   summary: "issue a certificate for a request, with a CA key in a token",
   words: { usage: "CA-KEY", least: 1, most: 1 },
   options: {
-    ...TARGET_OPTIONS,
+    ...OBJECT_OPTIONS,
     csr: text("FILE", "the request (default: standard input)"),
     ...SUBJECT_OPTIONS,
     copyExtensions: flag("take the extensions that the request asks for; without it, only those given here"),

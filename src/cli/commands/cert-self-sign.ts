@@ -10,14 +10,14 @@ import { command, EXIT, type ExitCode, flag, type Input } from "../command.ts";
 import { OUT_OPTION, writeOut } from "../files.ts";
 import type { Io } from "../io.ts";
 import { SIGNATURE_OPTIONS, signingKey } from "../signing.ts";
-import { findTarget, TARGET_OPTIONS, withSession } from "../target.ts";
+import { findTarget, OBJECT_OPTIONS, withSession } from "../target.ts";
 
 export const spec = command({
   name: "cert self-sign",
   summary: "make a certificate that a key signs for itself",
   words: { usage: "KEY", least: 1, most: 1 },
   options: {
-    ...TARGET_OPTIONS,
+    ...OBJECT_OPTIONS,
     ...SUBJECT_OPTIONS,
     ...VALIDITY_OPTIONS,
     ...SIGNATURE_OPTIONS,

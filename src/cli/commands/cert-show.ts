@@ -11,14 +11,14 @@ import { command, EXIT, type ExitCode, flag, type Input } from "../command.ts";
 import { readIn } from "../files.ts";
 import type { Io, View } from "../io.ts";
 import { namedObject } from "../objects.ts";
-import { findTarget, TARGET_OPTIONS, withSession } from "../target.ts";
+import { findTarget, OBJECT_OPTIONS, withSession } from "../target.ts";
 import { table } from "../words.ts";
 
 export const spec = command({
   name: "cert show",
   summary: "show a certificate, of a key or in a file",
   words: { usage: "KEY|FILE", least: 1, most: 1 },
-  options: { ...TARGET_OPTIONS, json: flag("print JSON (schema keywright/certificate/1)") },
+  options: { ...OBJECT_OPTIONS, json: flag("print JSON (schema keywright/certificate/1)") },
   examples: ["keywright cert show www", "keywright cert show www.crt"],
 });
 

@@ -9,13 +9,13 @@ import { UsageError } from "../errors.ts";
 import { OUT_OPTION, writeOut } from "../files.ts";
 import type { Io } from "../io.ts";
 import { type PublicPart, publicPart } from "../public-part.ts";
-import { findTarget, TARGET_OPTIONS } from "../target.ts";
+import { findTarget, OBJECT_OPTIONS } from "../target.ts";
 
 export const spec = command({
   name: "key export",
   summary: "export the public key: PEM, DER, JWK, SSH, or the key's URI as PEM",
   words: { usage: "KEY", least: 1, most: 1 },
-  options: { ...TARGET_OPTIONS, format: text("FORM", "pem (default), der, jwk, ssh or uri-pem"), ...OUT_OPTION },
+  options: { ...OBJECT_OPTIONS, format: text("FORM", "pem (default), der, jwk, ssh or uri-pem"), ...OUT_OPTION },
   notes: ["Private keys do not leave the token. A PIN is asked for only where the token hides the public key too."],
   examples: ["keywright key export www", "keywright key export deploy --format ssh >> authorized_keys"],
 });

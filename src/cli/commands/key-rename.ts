@@ -8,14 +8,14 @@ import { command, EXIT, type ExitCode, type Input, text } from "../command.ts";
 import { TakenError, UsageError } from "../errors.ts";
 import type { Io } from "../io.ts";
 import { idOf, namedObjects } from "../objects.ts";
-import { findTarget, TARGET_OPTIONS, type Target, withSession } from "../target.ts";
+import { findTarget, OBJECT_OPTIONS, type Target, withSession } from "../target.ts";
 
 export const spec = command({
   name: "key rename",
   summary: "give a key and what belongs to it another label or id; refuses one that is taken",
   words: { usage: "KEY", least: 1, most: 1 },
   options: {
-    ...TARGET_OPTIONS,
+    ...OBJECT_OPTIONS,
     label: text("LABEL", "the new CKA_LABEL"),
     id: text("ID", "the new CKA_ID: an integer, or 0x and bytes in hexadecimal"),
   },

@@ -6,14 +6,14 @@ import { type AttributeName, CKA } from "../../spec/attributes.ts";
 import { command, EXIT, type ExitCode, flag, type Input } from "../command.ts";
 import type { Io } from "../io.ts";
 import { namedObjects } from "../objects.ts";
-import { findTarget, TARGET_OPTIONS, withSession } from "../target.ts";
+import { findTarget, OBJECT_OPTIONS, withSession } from "../target.ts";
 import { attributeTexts, type ObjectDetails, objectDetailsView } from "../views/objects.ts";
 
 export const spec = command({
   name: "key show",
   summary: "show every attribute of a key and what belongs to it",
   words: { usage: "KEY", least: 1, most: 1 },
-  options: { ...TARGET_OPTIONS, json: flag("print JSON (schema keywright/key/1)") },
+  options: { ...OBJECT_OPTIONS, json: flag("print JSON (schema keywright/key/1)") },
   notes: ["Attributes that are secret, or that an object of its kind does not have, are left out."],
   examples: ["keywright key show www", "keywright key show 'pkcs11:token=demo;id=%01;type=private'"],
 });

@@ -9,13 +9,13 @@ import { IN_OPTION, readIn } from "../files.ts";
 import type { Io } from "../io.ts";
 import { publicPart } from "../public-part.ts";
 import { digestOf, SIGNATURE_OPTIONS } from "../signing.ts";
-import { findTarget, TARGET_OPTIONS } from "../target.ts";
+import { findTarget, OBJECT_OPTIONS } from "../target.ts";
 
 export const spec = command({
   name: "verify",
   summary: "verify a file's signature with a key's public part; exit code 1 when it is wrong",
   words: { usage: "KEY", least: 1, most: 1 },
-  options: { ...TARGET_OPTIONS, ...IN_OPTION, signature: text("FILE", "the signature"), ...SIGNATURE_OPTIONS },
+  options: { ...OBJECT_OPTIONS, ...IN_OPTION, signature: text("FILE", "the signature"), ...SIGNATURE_OPTIONS },
   examples: ["keywright verify release --in release.tar --signature release.sig"],
 });
 

@@ -8,7 +8,7 @@
 import { realpathSync } from "node:fs";
 import { DatabaseSync } from "@photostructure/sqlite";
 import { Busy, foreign, StoreError } from "./errors.ts";
-import { judgeMarks, prepareFile } from "./file.ts";
+import { judgeMarks, lookAtFile, place } from "./file.ts";
 import { APPLICATION_ID, SCHEMA, SCHEMA_VERSION, UPGRADES } from "./schema.ts";
 
 /** What goes into and comes out of a column. */
@@ -44,6 +44,7 @@ export type OpenMode = "create" | "write" | "read";
 export class Database {
   readonly path: string;
   readonly #connection: Connection;
+  readonly #readOnly: boolean;
   readonly #statements = new Map<string, Statement>();
   readonly #dataVersion: { get(): unknown };
   /** Whoever wants to write is to wait for others first: it finds the store busy (patience.ts). */
@@ -51,8 +52,9 @@ export class Database {
   #seen: number;
   #epoch = 0;
 
-  private constructor(path: string, connection: Connection) {
+  private constructor(path: string, connection: Connection, readOnly: boolean) {
     this.path = path;
+    this.#readOnly = readOnly;
     this.#connection = connection;
     const version = connection.prepare("PRAGMA data_version");
     version.setReturnArrays(true);
@@ -61,18 +63,19 @@ export class Database {
   }
 
   /**
-   * Opens a store; makes it when there is no file, or an empty one.
+   * Opens a store; makes it when there is no file.
    * @throws StoreError if the file is not a store of a version known here; it is then left as it was
    */
   static open(path: string, mode: OpenMode): Database {
-    prepareFile(path, mode === "create");
+    if (mode === "create") place(path, (partial) => translated(path, () => makeTables(partial)));
+    lookAtFile(path);
     const readOnly = mode === "read";
     const connection = translated(path, () => new DatabaseSync(path, { timeout: OPENING_PATIENCE, readOnly }));
     try {
       return translated(path, () => {
         checkSchema(path, connection, readOnly);
         connection.exec("PRAGMA busy_timeout = 0");
-        return new Database(realpathSync(path), connection);
+        return new Database(realpathSync(path), connection, readOnly);
       });
     } catch (error) {
       connection.close();
@@ -142,7 +145,15 @@ export class Database {
   }
 
   close(): void {
-    if (this.#connection.isOpen) this.#connection.close();
+    if (!this.#connection.isOpen) return;
+    // The log goes into the file, so that the file is all there is to copy. SQLite does so with the last connection, but not
+    // while its statements live, and those end with the garbage alone. Where others use the store it stays for them.
+    try {
+      if (!this.#readOnly) this.#connection.exec("PRAGMA wal_checkpoint(TRUNCATE)");
+    } catch {
+      // A disk that is full, for one: what is in the log is stored.
+    }
+    this.#connection.close();
   }
 
   #version(): number {
@@ -167,27 +178,33 @@ function translated<T>(path: string, work: () => T): T {
   }
 }
 
+/** In WAL mode from the start: nobody has to switch it while others open it. */
+function makeTables(path: string): void {
+  const connection = new DatabaseSync(path);
+  try {
+    connection.exec("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL");
+    connection.exec(`BEGIN; ${SCHEMA} ${marks(SCHEMA_VERSION)} COMMIT`);
+  } finally {
+    // With its last connection a log is written back and goes.
+    connection.close();
+  }
+}
+
+function marks(version: number): string {
+  return `PRAGMA application_id = ${APPLICATION_ID}; PRAGMA user_version = ${version};`;
+}
+
 function checkSchema(path: string, connection: Connection, readOnly: boolean): void {
   const pragma = (name: string) => Object.values(connection.prepare(`PRAGMA ${name}`).get())[0] as number;
-  const isNew = () => pragma("application_id") === 0 && pragma("user_version") === 0 && pragma("schema_version") === 0;
-  const fresh = isNew();
-  if (!fresh) judgeMarks(path, pragma("application_id"), pragma("user_version"));
-  if (readOnly) {
-    if (fresh) throw foreign(path, "an empty file");
-    return;
-  }
+  judgeMarks(path, pragma("application_id"), pragma("user_version"));
+  if (readOnly) return;
   connection.exec("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON");
   connection.exec("PRAGMA trusted_schema = OFF; PRAGMA secure_delete = ON");
-  if (!fresh && pragma("user_version") === SCHEMA_VERSION) return;
+  if (pragma("user_version") === SCHEMA_VERSION) return;
   connection.exec("BEGIN IMMEDIATE");
-  // Another process may have made the tables, or brought them up to date, since we looked.
-  if (isNew()) {
-    connection.exec(`${SCHEMA} PRAGMA application_id = ${APPLICATION_ID}; PRAGMA user_version = ${SCHEMA_VERSION}`);
-  }
+  // Another process may have brought it up to date since we looked.
   for (let version = pragma("user_version"); version < SCHEMA_VERSION; version += 1) {
-    connection.exec(`${UPGRADES[version]} PRAGMA user_version = ${version + 1}`);
+    connection.exec(`${UPGRADES[version]} ${marks(version + 1)}`);
   }
   connection.exec("COMMIT");
-  // So that the marks stand in the file itself, where the next opening looks first.
-  connection.exec("PRAGMA wal_checkpoint(TRUNCATE)");
 }

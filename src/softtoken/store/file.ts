@@ -2,7 +2,8 @@
  * The file of a store, before SQLite opens it.
  * @module
  */
-import { closeSync, constants, existsSync, openSync, readSync, statSync } from "node:fs";
+import { randomBytes } from "node:crypto";
+import { closeSync, constants, existsSync, fsyncSync, linkSync, openSync, readSync, rmSync, statSync } from "node:fs";
 import { dirname } from "node:path";
 import { explainSystem, HostError, systemCode } from "../../host/errors.ts";
 import { makeFolder } from "../../host/files.ts";
@@ -13,31 +14,82 @@ const HEADER_LENGTH = 100;
 const MAGIC = "SQLite format 3\0";
 
 /**
- * Looks at the file before SQLite may touch it; makes an empty one with the right mode where there is none.
- * @throws StoreError for a file that is no store of a known version, or cannot be read or made
+ * Puts a file where there is none: whole, before anybody sees it under its name.
+ * @param fill writes it; it is empty, under another name, for ourselves alone
+ * @returns whether it is there by us; false where there is a file, which is left as it is
+ * @throws StoreError where it cannot be made
  */
-export function prepareFile(path: string, create: boolean): void {
+export function place(path: string, fill: (partial: string) => void): boolean {
+  if (existsSync(path)) return false;
+  return explained(path, () => {
+    makeFolder(dirname(path), 0o700);
+    refuseLeftLog(path);
+    const partial = `${path}.${randomBytes(6).toString("hex")}.partial`;
+    closeSync(openSync(partial, constants.O_CREAT | constants.O_EXCL | constants.O_WRONLY, 0o600));
+    try {
+      fill(partial);
+      sync(partial);
+      // Unlike a rename, a link replaces nothing.
+      linkSync(partial, path);
+    } catch (error) {
+      // Another process was first.
+      if (systemCode(error) === "EEXIST") return false;
+      throw error;
+    } finally {
+      rmSync(partial, { force: true });
+    }
+    sync(dirname(path));
+    return true;
+  });
+}
+
+/** SQLite would take the log of a store that is gone for the log of the new one. */
+function refuseLeftLog(path: string): void {
+  const log = `${path}-wal`;
+  const isEmpty = (statSync(log, { throwIfNoEntry: false })?.size ?? 0) === 0;
+  // One that another process has made just now has a log.
+  if (isEmpty || existsSync(path)) return;
+  throw new StoreError(path, `the store is gone, and what was last written to it is still there: ${log}`, [
+    "put the store back beside it; or move it away to start anew or to restore a backup",
+  ]);
+}
+
+/**
+ * Looks at the file before SQLite may touch it.
+ * @throws StoreError for a file that is no store of a known version, or cannot be read
+ */
+export function lookAtFile(path: string): void {
+  explained(path, () => lookAt(path));
+}
+
+function explained<T>(path: string, work: () => T): T {
   try {
-    lookAt(path, create);
+    return work();
   } catch (error) {
     if (systemCode(error) === undefined || error instanceof StoreError || error instanceof HostError) throw error;
     throw new StoreError(path, explainSystem(error), ["look at the owner and mode of the file and its folder"]);
   }
 }
 
-function lookAt(path: string, create: boolean): void {
-  if (!existsSync(path)) {
-    if (!create) throw new StoreError(path, "there is no such store");
-    makeFolder(dirname(path), 0o700);
-    try {
-      closeSync(openSync(path, constants.O_CREAT | constants.O_EXCL | constants.O_WRONLY, 0o600));
-    } catch (error) {
-      // Another process was first: what it made is looked at like any other file.
-      if (systemCode(error) !== "EEXIST") throw error;
-    }
+function sync(path: string): void {
+  const file = openSync(path, "r");
+  try {
+    fsyncSync(file);
+  } finally {
+    closeSync(file);
   }
+}
+
+function lookAt(path: string): void {
+  if (!existsSync(path)) throw new StoreError(path, "there is no such store");
   const { size } = statSync(path);
-  if (size === 0) return;
+  // None is ever made that way, see place().
+  if (size === 0) {
+    throw new StoreError(path, "the store file is empty: it was truncated", [
+      "move it away and restore a backup: keywright token restore FILE",
+      "or delete it, and its log beside it (-wal), to start anew",
+    ]);
+  }
   const header = Buffer.alloc(HEADER_LENGTH);
   const file = openSync(path, "r");
   try {
@@ -51,8 +103,6 @@ function lookAt(path: string, create: boolean): void {
   if (existsSync(`${path}-wal`) && statSync(`${path}-wal`).size > 0) return;
   const pages = header.readUInt32BE(28);
   const [application, version] = [header.readUInt32BE(68), header.readUInt32BE(60)];
-  // One page without marks: a process was killed while it made the store.
-  if (pages <= 1 && application === 0 && version === 0) return;
   judgeMarks(path, application, version);
   const expected = (header.readUInt16BE(16) === 1 ? 65536 : header.readUInt16BE(16)) * pages;
   if (size < expected) {

@@ -2,11 +2,9 @@
  * Removing a token, copying a store and putting a copy back.
  * @module
  */
-import { closeSync, constants, existsSync, fsyncSync, linkSync, openSync, rmSync } from "node:fs";
-import { dirname } from "node:path";
-import { makeFolder } from "../../host/files.ts";
 import { Database, type OpenMode } from "./database.ts";
 import { StoreError } from "./errors.ts";
+import { place } from "./file.ts";
 import { Patience } from "./patience.ts";
 import { removeToken } from "./tokens.ts";
 
@@ -59,39 +57,12 @@ export async function restoreStore(source: string, store: string): Promise<void>
   });
 }
 
-function copyInto(db: Database, target: string): Promise<void> {
-  return Promise.resolve(
-    new Patience(db).write(() => {
-      if (existsSync(target)) throw exists(target);
-      makeFolder(dirname(target), 0o700);
-      const partial = `${target}.${process.pid}.partial`;
-      closeSync(openSync(partial, constants.O_CREAT | constants.O_EXCL | constants.O_WRONLY, 0o600));
-      try {
-        db.prepare("VACUUM INTO ?").run(partial);
-        sync(partial);
-        // Unlike a rename, a link replaces nothing.
-        linkSync(partial, target);
-      } catch (error) {
-        throw (error as NodeJS.ErrnoException).code === "EEXIST" ? exists(target) : error;
-      } finally {
-        rmSync(partial, { force: true });
-      }
-      sync(dirname(target));
-    }),
+async function copyInto(db: Database, target: string): Promise<void> {
+  const isThere = await new Patience(db).write(() =>
+    place(target, (partial) => db.prepare("VACUUM INTO ?").run(partial)),
   );
-}
-
-function exists(target: string): StoreError {
-  return new StoreError(target, "there is a file already, and it is not replaced", [
+  if (isThere) return;
+  throw new StoreError(target, "there is a file already, and it is not replaced", [
     "name another file, or move it away",
   ]);
-}
-
-function sync(path: string): void {
-  const file = openSync(path, "r");
-  try {
-    fsyncSync(file);
-  } finally {
-    closeSync(file);
-  }
 }

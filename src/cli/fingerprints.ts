@@ -1,0 +1,73 @@
+/**
+ * Objects of one id and label, told apart by fingerprints: the SHA-256 of the public key (SubjectPublicKeyInfo) of a key
+ * and of what belongs to it, and of a certificate itself.
+ * @module
+ */
+import type { Ulong } from "../cryptoki/port.ts";
+import type { TokenObject } from "../cryptoki/session/objects.ts";
+import type { Session } from "../cryptoki/session/session.ts";
+import { matchPrivateKeys } from "../lifecycle/match.ts";
+import type { SeenObject } from "../lifecycle/observation.ts";
+import { observeObject } from "../lifecycle/observe.ts";
+import { fingerprint } from "../x509/read.ts";
+
+/** An object, and what tells it from others of its id and label. */
+export interface ToldObject {
+  readonly object: TokenObject;
+  /** In hexadecimal, the most telling first; none for what has no public key, or does not tell it. */
+  readonly fingerprints: readonly string[];
+  /** SubjectPublicKeyInfo in DER, where it is known. */
+  readonly spki: Uint8Array | undefined;
+}
+
+/** How many digits are shown; more than anybody needs, and fewer than 64. */
+const SHOWN = 16;
+
+/** Looks at objects and at what stands beside them, for an EC private key mostly does not tell its public key. */
+export async function tellApart(session: Session, objects: readonly TokenObject[]): Promise<ToldObject[]> {
+  const around = new Map<Ulong, TokenObject>(objects.map((object) => [object.handle, object]));
+  const ids = new Map<string, Uint8Array>();
+  for (const object of objects) {
+    const { CKA_ID: id } = await object.get("CKA_ID");
+    if (id !== undefined && id.length > 0) ids.set(Buffer.from(id).toString("hex"), id);
+  }
+  for (const id of ids.values()) {
+    for await (const object of session.find({ CKA_ID: id })) around.set(object.handle, object);
+  }
+  const seen: SeenObject[] = [];
+  for (const object of around.values()) {
+    const one = await observeObject(object);
+    if (one !== undefined) seen.push(await withOwnPublicKey(object, one));
+  }
+  const matched = new Map((await matchPrivateKeys(session, seen)).map((one) => [one.handle, one]));
+  const spkis = new Map([...matched.values()].map(({ publicKey, spki }) => [spki && publicKey, spki]));
+  return objects.map((object) => {
+    const one = matched.get(object.handle);
+    const own = one?.der === undefined ? [] : [fingerprint(Buffer.from(one.der, "base64"))];
+    const spki = one?.publicKey === undefined ? undefined : spkis.get(one.publicKey);
+    return {
+      object,
+      fingerprints: [...own, ...(one?.publicKey === undefined ? [] : [one.publicKey])],
+      spki: spki === undefined ? undefined : Buffer.from(spki, "base64"),
+    };
+  });
+}
+
+/** PKCS#11 2.40 has an attribute for it, which not every token knows. */
+async function withOwnPublicKey(object: TokenObject, seen: SeenObject): Promise<SeenObject> {
+  if (seen.class !== "private" || seen.publicKey !== undefined) return seen;
+  const { CKA_PUBLIC_KEY_INFO: spki } = await object.get("CKA_PUBLIC_KEY_INFO");
+  if (spki === undefined || spki.length === 0) return seen;
+  return { ...seen, publicKey: fingerprint(spki), spki: Buffer.from(spki).toString("base64") };
+}
+
+/** Those that a fingerprint names, by its first digits. */
+export function withFingerprint(told: readonly ToldObject[], wanted: string): ToldObject[] {
+  return told.filter(({ fingerprints }) => fingerprints.some((one) => one.startsWith(wanted)));
+}
+
+/** An object as a line: its URI, and the option that tells it from others of that URI. */
+export async function choice({ object, fingerprints: [first] }: ToldObject): Promise<string> {
+  const uri = await object.uri();
+  return first === undefined ? uri : `${uri} --fingerprint ${first.slice(0, SHOWN)}`;
+}
