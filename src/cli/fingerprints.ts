@@ -39,7 +39,7 @@ export async function tellApart(session: Session, objects: readonly TokenObject[
     const one = await observeObject(object);
     if (one !== undefined) seen.push(await withOwnPublicKey(object, one));
   }
-  const matched = new Map((await matchPrivateKeys(session, seen)).map((one) => [one.handle, one]));
+  const matched = new Map((await matchPrivateKeys(session, seen, new Set(ids.keys()))).map((one) => [one.handle, one]));
   const spkis = new Map([...matched.values()].map(({ publicKey, spki }) => [spki && publicKey, spki]));
   return objects.map((object) => {
     const one = matched.get(object.handle);
