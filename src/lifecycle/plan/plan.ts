@@ -121,8 +121,9 @@ function planOne(
   }
   if (seen.state === "absent" && !initialises(declaration.tokens[key.token]!, seen)) {
     if (key.softFail) return stop({ action: "skip", ...of, reason: seen.reason });
+    const hasSo = familyOfLibrary(declaration.tokens[key.token]!.module).initialise !== "pin";
     const hints = seen.blank
-      ? ["declare pin and soPin, and apply initialises it; or: keywright token init"]
+      ? [`declare pin${hasSo ? " and soPin" : ""}, and apply initialises it; or: keywright token init`]
       : ["insert it; or declare softFail: true for keys whose token may be absent"];
     return stop({ action: "refuse", ...of, reason: seen.reason, hints, pin: false });
   }
