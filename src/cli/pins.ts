@@ -28,7 +28,8 @@ export async function commandPin(
   io: Io,
   isNew = false,
 ): Promise<Pin> {
-  const prompt = io.interactive ? (question: string) => io.askPin(question) : undefined;
+  // Only then, because finding out whether there is a terminal opens standard input.
+  const prompt = asksPerson(source) && io.interactive ? (question: string) => io.askPin(question) : undefined;
   const read = (what: string) => readPin(source, { folder, purpose: what, prompt });
   const name = "fd" in source ? `fd ${source.fd}` : asksPerson(source) ? purpose : undefined;
   if (name === undefined) return read(purpose);

@@ -2,9 +2,9 @@
  * What the lifecycle is given when the command runs it: modules with their guard, PINs, folders, the clock.
  * @module
  */
-import { readFile } from "node:fs/promises";
 import { dirname, resolve } from "node:path";
 import { explainSystem } from "../host/errors.ts";
+import { readFile } from "../host/files.ts";
 import { stateFolder } from "../host/folders.ts";
 import type { Surroundings } from "../lifecycle/access.ts";
 import type { Declaration } from "../lifecycle/declaration.ts";

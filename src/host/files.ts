@@ -3,10 +3,21 @@
  * @module
  */
 import { randomBytes } from "node:crypto";
-import { accessSync, mkdirSync } from "node:fs";
+import { accessSync, mkdirSync, readFileSync } from "node:fs";
 import { type FileHandle, open, rename, unlink } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { explainSystem, HostError, systemCode } from "./errors.ts";
+
+/**
+ * Reads a small file. Not by Node's function of this name: waiting for a thread to open it, one to read it and one to close
+ * it takes longer than that itself.
+ * @throws a system error
+ */
+export async function readFile(path: string): Promise<Buffer>;
+export async function readFile(path: string, encoding: "utf8"): Promise<string>;
+export async function readFile(path: string, encoding?: "utf8"): Promise<Buffer | string> {
+  return readFileSync(path, encoding);
+}
 
 export interface WriteOptions {
   /** Permission bits, 0o600 by default; not lessened by the umask. */

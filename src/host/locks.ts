@@ -2,7 +2,7 @@
  * Locks between processes: flock(2) on a file that names its holder. A lock ends with its process, however that ends.
  * @module
  */
-import { type FileHandle, open } from "node:fs/promises";
+import { appendFileSync, closeSync, ftruncateSync, openSync, readSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { explainSystem, HostError, systemCode } from "./errors.ts";
@@ -32,29 +32,30 @@ export interface LockOptions {
  */
 export async function withLocks<T>(names: readonly string[], options: LockOptions, use: () => Promise<T>): Promise<T> {
   makePrivateFolder(options.folder);
-  const held: FileHandle[] = [];
+  const held: number[] = [];
   try {
     for (const name of [...new Set(names)].sort()) held.push(await take(name, options));
     return await use();
   } finally {
-    for (const handle of held.reverse()) await handle.close();
+    for (const fd of held.reverse()) closeSync(fd);
   }
 }
 
-async function take(name: string, options: LockOptions): Promise<FileHandle> {
+/** Files of a line: waiting for a thread for each of opening, noting and closing would take longer than that itself. */
+async function take(name: string, options: LockOptions): Promise<number> {
   const path = join(options.folder, `${name}.lock`);
   const deadline = Date.now() + (options.waitMs ?? 60_000);
   let told = false;
-  let handle: FileHandle;
+  let fd: number;
   try {
-    handle = await open(path, "a+", 0o600);
+    fd = openSync(path, "a+", 0o600);
   } catch (error) {
     throw new HostError(`cannot open the lock ${path}: ${explainSystem(error)}`, { cause: error });
   }
   try {
-    while (libc().flock(handle.fd, LOCK_EX | LOCK_NB) !== 0) {
+    while (libc().flock(fd, LOCK_EX | LOCK_NB) !== 0) {
       if (libc().errno() !== EAGAIN) throw new HostError(`flock: errno ${libc().errno()} on ${path}`);
-      const holder = (await readHolder(handle)) || "another process";
+      const holder = readHolder(fd) || "another process";
       if (!told) options.onWait?.(holder);
       told = true;
       if (Date.now() >= deadline) {
@@ -64,17 +65,17 @@ async function take(name: string, options: LockOptions): Promise<FileHandle> {
       }
       await sleep(POLL_MS);
     }
-    await handle.truncate(0);
-    await handle.appendFile(`process ${process.pid}: ${options.purpose}\n`);
-    return handle;
+    ftruncateSync(fd);
+    appendFileSync(fd, `process ${process.pid}: ${options.purpose}\n`);
+    return fd;
   } catch (error) {
-    await handle.close();
+    closeSync(fd);
     if (systemCode(error) === undefined || error instanceof HostError) throw error;
     throw new HostError(`cannot write the lock ${path}: ${explainSystem(error)}`, { cause: error });
   }
 }
 
-async function readHolder(handle: FileHandle): Promise<string> {
-  const { buffer, bytesRead } = await handle.read(Buffer.alloc(256), 0, 256, 0);
-  return buffer.toString("utf8", 0, bytesRead).trim();
+function readHolder(fd: number): string {
+  const buffer = Buffer.alloc(256);
+  return buffer.toString("utf8", 0, readSync(fd, buffer, 0, buffer.length, 0)).trim();
 }

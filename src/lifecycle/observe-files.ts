@@ -4,10 +4,10 @@
  */
 import { createHash } from "node:crypto";
 import { accessSync, constants, readFileSync, statSync } from "node:fs";
-import { readFile } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
 import { findOwner } from "../host/accounts.ts";
 import { explainSystem, HostError, systemCode } from "../host/errors.ts";
+import { readFile } from "../host/files.ts";
 import { fingerprint, readCertificates } from "../x509/read.ts";
 import { requestInfoOf } from "../x509/requests.ts";
 import type { Declaration } from "./declaration.ts";

@@ -1,3 +1,7 @@
+/**
+ * Observing: one search per token, however many keys.
+ * @module
+ */
 import { CryptokiError, KeywrightError } from "../cryptoki/errors.ts";
 import type { TokenObject } from "../cryptoki/session/objects.ts";
 import type { Token } from "../cryptoki/token.ts";

@@ -3,12 +3,11 @@
  * @module
  */
 import { createHash, randomBytes, scrypt } from "node:crypto";
-import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import type { Structure } from "../cryptoki/port.ts";
 import { explainSystem, HostError, systemCode } from "../host/errors.ts";
-import { makePrivateFolder, writeAtomic } from "../host/files.ts";
+import { makePrivateFolder, readFile, writeAtomic } from "../host/files.ts";
 import { withLocks } from "../host/locks.ts";
 
 /** Which token: what it says of itself, and, where its serial says nothing, how it was reached. */

@@ -12,8 +12,8 @@ import type { Owner } from "./store/objects.ts";
 import type { Patience } from "./store/patience.ts";
 import { findToken, type TokenRow } from "./store/tokens.ts";
 
-/** How old a look at the store may be for a call that goes on with an operation, in ms. */
-const LOOK_AGE = 1;
+/** How old a look at the store may be for a call that goes on with an operation, in ns: a millisecond. */
+const LOOK_AGE = 1_000_000n;
 
 /** What the options of softToken() come to. */
 export interface Settings {
@@ -111,7 +111,7 @@ export class Application {
   readonly tokens = new Map<number, OpenToken>();
   #lastHandle = 0;
   #epoch = -1;
-  #lookedAt = Number.NEGATIVE_INFINITY;
+  #lookedAt = 0n;
 
   constructor(patience: Patience, settings: Settings) {
     this.db = patience.db;
@@ -145,7 +145,7 @@ export class Application {
    */
   ongoing(handle: number | bigint): Session {
     const session = this.sessions.get(handle as number);
-    const isRecent = this.db.lastEpoch === this.#epoch && performance.now() - this.#lookedAt < LOOK_AGE;
+    const isRecent = this.db.lastEpoch === this.#epoch && process.hrtime.bigint() - this.#lookedAt < LOOK_AGE;
     return session !== undefined && isRecent && !session.token.isRemoved ? session : this.session(handle);
   }
 
@@ -156,7 +156,8 @@ export class Application {
 
   refresh(): void {
     const epoch = this.db.epoch();
-    this.#lookedAt = performance.now();
+    // Not performance.now(), as fast, whose module takes half a millisecond to load.
+    this.#lookedAt = process.hrtime.bigint();
     if (epoch === this.#epoch) return;
     this.#epoch = epoch;
     for (const token of this.tokens.values()) {

@@ -12,8 +12,10 @@ function short<T extends Record<string, readonly [code: number, ...unknown[]]>, 
   table: T,
   prefix: P,
 ): Short<T, P> {
-  const rows = Object.entries(table).map(([name, [code]]) => [name.slice(prefix.length + 1), code]);
-  return Object.fromEntries(rows);
+  const codes: Record<string, number> = {};
+  // Not by Object.entries, which takes three times as long: every start goes through a thousand rows.
+  for (const name in table) codes[name.slice(prefix.length + 1)] = table[name]![0];
+  return codes as Short<T, P>;
 }
 
 export const attr: Short<typeof CKA, "CKA"> = short(CKA, "CKA");

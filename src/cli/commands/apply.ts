@@ -2,9 +2,9 @@
  * `keywright apply`
  * @module
  */
-import { readFile } from "node:fs/promises";
 import { CryptokiError } from "../../cryptoki/errors.ts";
 import { explainSystem } from "../../host/errors.ts";
+import { readFile } from "../../host/files.ts";
 import { apply } from "../../lifecycle/apply/apply.ts";
 import type { KeyResult, Progress } from "../../lifecycle/apply/execute.ts";
 import { hasChanges, type Plan, refusals, type Step } from "../../lifecycle/plan/steps.ts";

@@ -2,12 +2,11 @@
  * The steps of one key.
  * @module
  */
-import { readFile } from "node:fs/promises";
 import { dirname, resolve } from "node:path";
 import { digestByName } from "../../cryptoki/mechanisms.ts";
 import type { Ulong } from "../../cryptoki/port.ts";
 import type { TokenObject } from "../../cryptoki/session/objects.ts";
-import { makeFolder, writeAtomic } from "../../host/files.ts";
+import { makeFolder, readFile, writeAtomic } from "../../host/files.ts";
 import { parseName } from "../../x509/names.ts";
 import {
   type CertificateFacts,
