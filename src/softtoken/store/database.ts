@@ -8,7 +8,7 @@
 import { realpathSync } from "node:fs";
 import { DatabaseSync } from "@photostructure/sqlite";
 import { Busy, foreign, StoreError } from "./errors.ts";
-import { judgeMarks, prepareFile } from "./file.ts";
+import { judgeMarks, noteOpened, prepareFile, restoreHints, walHasBytes } from "./file.ts";
 import { APPLICATION_ID, SCHEMA, SCHEMA_VERSION, UPGRADES } from "./schema.ts";
 
 /** What goes into and comes out of a column. */
@@ -44,6 +44,7 @@ export type OpenMode = "create" | "write" | "read";
 export class Database {
   readonly path: string;
   readonly #connection: Connection;
+  readonly #readOnly: boolean;
   readonly #statements = new Map<string, Statement>();
   readonly #dataVersion: { get(): unknown };
   /** Whoever wants to write is to wait for others first: it finds the store busy (patience.ts). */
@@ -51,8 +52,9 @@ export class Database {
   #seen: number;
   #epoch = 0;
 
-  private constructor(path: string, connection: Connection) {
+  private constructor(path: string, connection: Connection, readOnly: boolean) {
     this.path = path;
+    this.#readOnly = readOnly;
     this.#connection = connection;
     const version = connection.prepare("PRAGMA data_version");
     version.setReturnArrays(true);
@@ -72,7 +74,8 @@ export class Database {
       return translated(path, () => {
         checkSchema(path, connection, readOnly);
         connection.exec("PRAGMA busy_timeout = 0");
-        return new Database(realpathSync(path), connection);
+        noteOpened(realpathSync(path));
+        return new Database(realpathSync(path), connection, readOnly);
       });
     } catch (error) {
       connection.close();
@@ -141,8 +144,32 @@ export class Database {
     this.#epoch += 1;
   }
 
+  /**
+   * Brings everything from the write-ahead log into the file itself, and empties the log.
+   * @returns false when another process reads an older state of the store, or writes
+   */
+  checkpoint(): boolean {
+    try {
+      return this.prepare("PRAGMA wal_checkpoint(TRUNCATE)").get()?.busy === 0;
+    } catch (error) {
+      if (error instanceof Busy) return false;
+      throw error;
+    }
+  }
+
+  /**
+   * Closes the store; if nobody else is using it just now, the file alone has everything. SQLite would do that by itself,
+   * and remove its log, if this binding finalized its statements before it closes; it leaves them to the garbage collector.
+   */
   close(): void {
-    if (this.#connection.isOpen) this.#connection.close();
+    if (!this.#connection.isOpen) return;
+    try {
+      if (!this.#readOnly && walHasBytes(this.path)) this.checkpoint();
+    } catch {
+      // A full disk, say. What was acknowledged is safe in the log, and whoever opens the store next has it.
+    }
+    this.#statements.clear();
+    this.#connection.close();
   }
 
   #version(): number {
@@ -157,7 +184,7 @@ function translated<T>(path: string, work: () => T): T {
     const code = (error as { sqliteCode?: number }).sqliteCode;
     if (code === SQLITE.busy || code === SQLITE.locked) throw new Busy();
     if (code === SQLITE.notADatabase) throw foreign(path, "a file that SQLite does not know");
-    if (code === SQLITE.corrupt) throw new StoreError(path, "the store is damaged", ["restore it from a backup"]);
+    if (code === SQLITE.corrupt) throw new StoreError(path, "the store is damaged", restoreHints(path));
     if (code === SQLITE.readOnly || code === SQLITE.cannotOpen) {
       throw new StoreError(path, "the store cannot be written, or its folder", ["look at the owner and mode of both"]);
     }

@@ -5,8 +5,10 @@
 import { closeSync, constants, existsSync, fsyncSync, linkSync, openSync, rmSync } from "node:fs";
 import { dirname } from "node:path";
 import { makeFolder } from "../../host/files.ts";
+import { Refusal } from "../refusal.ts";
 import { Database, type OpenMode } from "./database.ts";
-import { StoreError } from "./errors.ts";
+import { Busy, StoreError } from "./errors.ts";
+import { refuseLeftovers, restoreHints } from "./file.ts";
 import { Patience } from "./patience.ts";
 import { removeToken } from "./tokens.ts";
 
@@ -32,9 +34,26 @@ export async function deleteToken(store: string, label: string, serial: string):
   const padded = Buffer.alloc(LABEL_LENGTH, " ");
   padded.write(label);
   await opened(store, "write", async (db) => {
-    const isGone = await new Patience(db).write(() => removeToken(db, padded, serial));
+    const patience = new Patience(db);
+    const isGone = await patience.write(() => removeToken(db, padded, serial));
     if (!isGone) throw new StoreError(store, `no token with label ${JSON.stringify(label)} and serial ${serial}`);
+    await emptyLog(patience);
   });
+}
+
+/** What was deleted is overwritten in the store by now; the log and, until it is copied over, the file still have it. */
+async function emptyLog(patience: Patience): Promise<void> {
+  const { db } = patience;
+  try {
+    await patience.write(() => {
+      if (!db.checkpoint()) throw new Busy();
+    });
+  } catch (error) {
+    if (!(error instanceof Refusal)) throw error;
+    throw new StoreError(db.path, "the token is deleted, but what it held, sealed, is still in the file or its log", [
+      "another process keeps reading the store: end it, then run: keywright token list",
+    ]);
+  }
 }
 
 /**
@@ -48,21 +67,41 @@ export async function backupStore(store: string, target: string): Promise<void> 
 }
 
 /**
- * Makes a store of a copy.
- * @throws StoreError if the copy is not a whole store of a known version, or there is a store already
+ * Makes a store of a copy, and looks whether it is one.
+ * @throws StoreError if the copy is not a whole store of a known version, if there is a store already, or if files are
+ *   left that belong to one that was there
  */
 export async function restoreStore(source: string, store: string): Promise<void> {
-  await opened(source, "read", (db) => {
-    const [check] = db.prepare("PRAGMA integrity_check").all();
-    if (check?.integrity_check !== "ok") throw new StoreError(source, "the copy is damaged");
-    return copyInto(db, store);
+  const tokens = await opened(source, "read", async (db) => {
+    requireSound(db, "the copy is damaged");
+    if (!existsSync(store)) refuseLeftovers(store);
+    await copyInto(db, store, restoreHints);
+    return serials(db);
+  });
+  await opened(store, "write", (db) => {
+    requireSound(db, "it was restored and is damaged", restoreHints);
+    if (serials(db) === tokens) return;
+    throw new StoreError(store, "it was restored and has other tokens than the copy", restoreHints(store));
   });
 }
 
-function copyInto(db: Database, target: string): Promise<void> {
+function requireSound(db: Database, fault: string, hints: (path: string) => string[] = () => []): void {
+  const [check] = db.prepare("PRAGMA integrity_check").all();
+  if (check?.integrity_check !== "ok") throw new StoreError(db.path, fault, hints(db.path));
+}
+
+/** Which tokens there are, told in a way that stores of every version have. */
+function serials(db: Database): string {
+  return JSON.stringify(db.prepare("SELECT slot, serial, generation FROM token ORDER BY slot").all());
+}
+
+const elsewhere = () => ["name another file, or move it away"];
+
+function copyInto(db: Database, target: string, hints: (path: string) => string[] = elsewhere): Promise<void> {
+  const exists = () => new StoreError(target, "there is a file already, and it is not replaced", hints(target));
   return Promise.resolve(
     new Patience(db).write(() => {
-      if (existsSync(target)) throw exists(target);
+      if (existsSync(target)) throw exists();
       makeFolder(dirname(target), 0o700);
       const partial = `${target}.${process.pid}.partial`;
       closeSync(openSync(partial, constants.O_CREAT | constants.O_EXCL | constants.O_WRONLY, 0o600));
@@ -72,19 +111,13 @@ function copyInto(db: Database, target: string): Promise<void> {
         // Unlike a rename, a link replaces nothing.
         linkSync(partial, target);
       } catch (error) {
-        throw (error as NodeJS.ErrnoException).code === "EEXIST" ? exists(target) : error;
+        throw (error as NodeJS.ErrnoException).code === "EEXIST" ? exists() : error;
       } finally {
         rmSync(partial, { force: true });
       }
       sync(dirname(target));
     }),
   );
-}
-
-function exists(target: string): StoreError {
-  return new StoreError(target, "there is a file already, and it is not replaced", [
-    "name another file, or move it away",
-  ]);
 }
 
 function sync(path: string): void {
