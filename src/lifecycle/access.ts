@@ -27,7 +27,7 @@ export interface Surroundings {
   reach?(token: TokenDeclaration): string;
   /** The folder that relative paths of the declaration start from. */
   readonly folder: string;
-  /** The state folder: locks and pending hooks. */
+  /** The state folder: what was begun and is not done, such as pending hooks. */
   readonly state: string;
   now(): Date;
 }
