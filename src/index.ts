@@ -90,7 +90,7 @@ function refuseForeign(module: string, options: OpenModuleOptions): void {
 }
 
 export interface DeclaredOptions {
-  /** The state folder: locks, pending hooks, the PIN guard's memory; the machine's usual one by default. */
+  /** The state folder: pending hooks, the PIN guard's memory; the machine's usual one by default. */
   readonly state?: string;
   /** Asks a person for the PINs that are declared as `{ prompt: true }`; without it nobody can be asked. */
   readonly prompt?: Prompt;

@@ -157,9 +157,9 @@ export async function withModule<T>(
 }
 
 /** How a command takes locks. */
-export function lockOptions(input: TargetInput, io: Io): TokenLockOptions {
+export function lockOptions(io: Io): TokenLockOptions {
   const purpose = `keywright ${process.argv.slice(2, 4).join(" ")}`;
-  return { state: chosenState(input), purpose, onWait: (holder) => io.tell(`waiting for ${holder}`) };
+  return { purpose, onWait: (holder) => io.tell(`waiting for ${holder}`) };
 }
 
 /** The target's token, open. */
@@ -201,7 +201,7 @@ export async function withToken<T>(
         const next = given ?? askedAt(io);
         return pinFor(role === "SO" ? { ...known, soPin: next } : { ...known, pin: next }, role, context, "new");
       },
-      locked: (change) => withTokenLocks([found.uri], lockOptions(input, io), change),
+      locked: (change) => withTokenLocks([found.uri], lockOptions(io), change),
     });
   });
 }

@@ -3,7 +3,7 @@
  * @module
  */
 import { randomBytes } from "node:crypto";
-import { accessSync, mkdirSync, readFileSync } from "node:fs";
+import { accessSync, mkdirSync, readFileSync, statSync } from "node:fs";
 import { type FileHandle, open, rename, unlink } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { explainSystem, HostError, systemCode } from "./errors.ts";
@@ -67,6 +67,17 @@ async function syncFolder(folder: string): Promise<void> {
 /** Makes a folder for ourselves alone (0700), and those above it. @throws HostError */
 export function makePrivateFolder(path: string): void {
   makeFolder(path, 0o700);
+}
+
+/** @throws HostError for a folder of another user, or one that others can write to */
+export function requireOwnFolder(path: string): void {
+  const { uid, mode } = statSync(path);
+  const user = process.getuid?.();
+  if (user === undefined || (uid === user && (mode & 0o022) === 0)) return;
+  const found = `owner ${uid}, mode ${(mode & 0o7777).toString(8)}`;
+  throw new HostError(`${path}: found ${found}, expected owner ${user}, and nobody else who can write to it`, {
+    hints: [`chmod 700 ${path}, if it is yours; else choose another folder`],
+  });
 }
 
 /**

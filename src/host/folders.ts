@@ -2,8 +2,8 @@
  * Where state files live on this machine.
  * @module
  */
-import { homedir } from "node:os";
-import { join } from "node:path";
+import { homedir, userInfo } from "node:os";
+import { join, resolve } from "node:path";
 
 function root(): boolean {
   return process.getuid?.() === 0;
@@ -24,4 +24,24 @@ export function stateFolder(): string {
     first(env.STATE_DIRECTORY) ??
     (root() ? "/var/lib/keywright" : join(env.XDG_STATE_HOME || join(homedir(), ".local/state"), "keywright"))
   );
+}
+
+/**
+ * The folder of the locks on tokens, one for this machine and user: `$KEYWRIGHT_LOCKS`, else /var/lib/keywright/locks for
+ * root, else ~/.local/state/keywright/locks. It does not move with the state, since two runs with states of their own may
+ * work on one token; nor with `$HOME` or the XDG variables, which differ between a login, cron and a service.
+ */
+export function lockFolder(): string {
+  const chosen = process.env.KEYWRIGHT_LOCKS;
+  if (chosen !== undefined && chosen !== "") return resolve(chosen);
+  return root() ? "/var/lib/keywright/locks" : join(home(), ".local/state/keywright/locks");
+}
+
+/** The home of the user database; of the environment for a user that is not in it. */
+function home(): string {
+  try {
+    return userInfo().homedir;
+  } catch {
+    return homedir();
+  }
 }

@@ -5,16 +5,31 @@
 import { readdirSync } from "node:fs";
 import { createRequire } from "node:module";
 import type Koffi from "koffi";
+import { HostError } from "./errors.ts";
 
 export interface Libc {
   /** 0, or -1 with {@link errno}. */
   flock(fd: number, operation: number): number;
   /** fcntl(F_SETFD). 0, or -1. */
   setDescriptorFlags(fd: number, flags: number): number;
+  /** fcntl(F_GETLK): what keeps the lock from being taken is put in its place. 0, or -1. */
+  getRecordLock(fd: number, lock: RecordLock): number;
   errno(): number;
 }
 
+/** struct flock, fcntl(2). */
+interface RecordLock {
+  l_type: number;
+  l_whence: number;
+  l_start: number;
+  l_len: number;
+  l_pid: number;
+}
+
 const F_SETFD = 2;
+const F_GETLK = 5;
+const F_WRLCK = 1;
+const F_UNLCK = 2;
 const FD_CLOEXEC = 1;
 
 let loaded: Libc | undefined;
@@ -28,15 +43,25 @@ export function libc(): Libc {
   const fcntl = library.func("int fcntl(int fd, int cmd, ...)") as (
     fd: number,
     cmd: number,
-    type: "int",
-    value: number,
+    type: unknown,
+    value: unknown,
   ) => number;
+  const recordLock = koffi.struct({ l_type: "short", l_whence: "short", l_start: "long", l_len: "long", l_pid: "int" });
+  const lockPointer = koffi.inout(koffi.pointer(recordLock));
   loaded = {
     flock,
     setDescriptorFlags: (fd, flags) => fcntl(fd, F_SETFD, "int", flags),
+    getRecordLock: (fd, lock) => fcntl(fd, F_GETLK, lockPointer, lock),
     errno: () => koffi.errno(),
   };
   return loaded;
+}
+
+/** The process that holds a record lock (fcntl(2)) on a part of a file; undefined if no other process does. */
+export function recordLockHolder(fd: number): number | undefined {
+  const lock: RecordLock = { l_type: F_WRLCK, l_whence: 0, l_start: 0, l_len: 0, l_pid: 0 };
+  if (libc().getRecordLock(fd, lock) !== 0) throw new HostError(`fcntl(F_GETLK): errno ${libc().errno()}`);
+  return lock.l_type === F_UNLCK ? undefined : lock.l_pid;
 }
 
 let isKept = false;

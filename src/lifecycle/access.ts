@@ -11,7 +11,7 @@ import type { Token } from "../cryptoki/token.ts";
 import { type Pkcs11Uri, parseUri } from "../cryptoki/uri.ts";
 import { type Family, familyOfToken, WRITE_AS_USER } from "../families/families.ts";
 import { HostError } from "../host/errors.ts";
-import { declaredPins, type PinContext, pinFor } from "../pins/roles.ts";
+import { declaredPins, type PinContext, pinFor, requireSources } from "../pins/roles.ts";
 import type { PinSource } from "../pins/sources.ts";
 import type { TokenDeclaration } from "./declaration.ts";
 
@@ -27,7 +27,7 @@ export interface Surroundings {
   reach?(token: TokenDeclaration): string;
   /** The folder that relative paths of the declaration start from. */
   readonly folder: string;
-  /** The state folder: locks and pending hooks. */
+  /** The state folder: what was begun and is not done, such as pending hooks. */
   readonly state: string;
   now(): Date;
 }
@@ -184,6 +184,11 @@ async function withOpenModule<T>(
   }
   const { token, reason } = found;
   if (reason !== undefined || token === undefined) {
+    try {
+      if (token !== undefined) requireMakingPins(declared, token, surroundings);
+    } catch (error) {
+      return use(unreadable(declared, error));
+    }
     return use({ state: "absent", declared, reason: reason ?? "", blank: token, module });
   }
   const pin = keptPin(
@@ -212,6 +217,14 @@ async function withOpenModule<T>(
   } finally {
     pin?.wipe();
   }
+}
+
+/** Before a token is made, its PINs are not read: that one cannot be is to be seen in the plan. */
+function requireMakingPins(declared: TokenDeclaration, { info }: Token, surroundings: Surroundings): void {
+  const { initialise } = familyOfToken(info, declared.module);
+  const pins = declaredPins(declared);
+  const isMade = initialise === "pin" || (initialise === "token" && pins.soPin !== undefined);
+  if (isMade && pins.pin !== undefined) requireSources(pins, pinContext(declared, surroundings));
 }
 
 interface Found {

@@ -1,14 +1,15 @@
 /**
- * Locks on tokens: every command that changes one takes it, so that two never work on the same token at once.
+ * Locks on tokens: every command that changes one takes it, so that two of one user never work on the same token at once,
+ * whatever their state folders are.
  * @module
  */
 import { createHash } from "node:crypto";
-import { join } from "node:path";
+import { HostError } from "../host/errors.ts";
+import { makePrivateFolder, requireOwnFolder } from "../host/files.ts";
+import { lockFolder } from "../host/folders.ts";
 import { withLocks } from "../host/locks.ts";
 
 export interface TokenLockOptions {
-  /** The state folder; the locks are in it. */
-  readonly state: string;
   /** What is being done, for whoever waits. */
   readonly purpose: string;
   /** Told once when another process holds a token. */
@@ -21,13 +22,28 @@ export const MAKING_TOKENS = "making tokens";
 /**
  * Runs `use` while holding the locks of tokens. Never while a person is asked.
  * @param tokens their URIs, so that it does not matter how they were named; of one that is to be made, what it will be
- * @throws HostError naming the holder when a lock stays taken
+ * @throws HostError naming the holder when a lock stays taken, or when there is no place for locks
  */
-export function withTokenLocks<T>(
+export async function withTokenLocks<T>(
   tokens: readonly string[],
-  { state, purpose, onWait }: TokenLockOptions,
+  { purpose, onWait }: TokenLockOptions,
   use: () => Promise<T>,
 ): Promise<T> {
   const names = tokens.map((token) => `token-${createHash("sha256").update(token).digest("hex").slice(0, 16)}`);
-  return withLocks(names, { folder: join(state, "locks"), purpose, ...(onWait === undefined ? {} : { onWait }) }, use);
+  return withLocks(names, { folder: ownFolder(), purpose, ...(onWait === undefined ? {} : { onWait }) }, use);
+}
+
+function ownFolder(): string {
+  const folder = lockFolder();
+  try {
+    makePrivateFolder(folder);
+  } catch (error) {
+    if (!(error instanceof HostError)) throw error;
+    throw new HostError(`no place for the locks on tokens: ${error.message}`, {
+      cause: error,
+      hints: ["name a folder in KEYWRIGHT_LOCKS, one and the same in every run that works on the token"],
+    });
+  }
+  requireOwnFolder(folder);
+  return folder;
 }

@@ -80,12 +80,23 @@ export interface Duration {
   readonly unit: "y" | "mo" | "w" | "d" | "h" | "min";
 }
 
-/** Parses `10y`, `6mo`, `2w`, `90d`, `12h`, `30min`. @throws Error for anything else */
+/** RFC 5280 4.1.2.5.2: the dates of certificates have years of four digits. */
+const LONGEST: Duration = { amount: 1000, unit: "y" };
+
+/** Parses `10y`, `6mo`, `2w`, `90d`, `12h`, `30min`. @throws Error for anything else, and for more than 1000 years */
 export function parseDuration(text: string): Duration {
   const match = /^(\d{1,6})\s*(y|mo|w|d|h|min)$/.exec(text);
   if (match === null)
     throw new Error(`${JSON.stringify(text)} is not a length of time: write 10y, 6mo, 2w, 90d, 12h or 30min`);
-  return { amount: Number(match[1]), unit: match[2] as Duration["unit"] };
+  const duration: Duration = { amount: Number(match[1]), unit: match[2] as Duration["unit"] };
+  const from = new Date(0);
+  // What leads beyond JavaScript's dates compares as false.
+  if (!(addDuration(from, duration) <= addDuration(from, LONGEST))) {
+    throw new Error(
+      `${JSON.stringify(text)} is too long: write ${LONGEST.amount}${LONGEST.unit} at most, for certificates end in the year 9999 (RFC 5280 4.1.2.5.2)`,
+    );
+  }
+  return duration;
 }
 
 /** A date and a length of time; years and months go by the calendar (UTC), 29 February becomes the 28th. */

@@ -8,7 +8,7 @@ import { Pin } from "../cryptoki/pin.ts";
 import type { Role } from "../cryptoki/token.ts";
 import { parseUri } from "../cryptoki/uri.ts";
 import { realPath } from "../host/paths.ts";
-import { asksPerson, describe, type PinSource, PinSourceError, pinSourceFromUri } from "./sources.ts";
+import { asksPerson, describe, type PinSource, PinSourceError, pinSourceFromUri, requireSource } from "./sources.ts";
 
 /** Where the PINs of one token come from. */
 export interface TokenPins {
@@ -63,11 +63,11 @@ export function pinFor(
   if (source === undefined) return undefined;
   return async () => {
     const soPins = role === "USER" ? await soPinsOf(pins) : [];
-    refuseSameSource(source, soPins, context);
+    refuseSameSource(source, soPins, context, use);
     const isNew = use !== "login";
     const pin = source instanceof Pin ? source.copy() : await context.read(source, purpose(role, context, use), isNew);
     try {
-      if (role === "USER") await refuseSoPin(pin, soPins, context);
+      if (role === "USER") await refuseSoPin(pin, soPins, context, use);
       else if (use === "new") await refuseUserPin(pin, pins, context);
     } catch (error) {
       pin.wipe();
@@ -77,6 +77,20 @@ export function pinFor(
     if (role === "SO" && use !== "new") seen.set(keyOf(context), digest(pin));
     return pin;
   };
+}
+
+/**
+ * Tells what is plain of a token's sources without reading a PIN; what a token is made with is read only when it is made.
+ * @throws PinSourceError
+ */
+export function requireSources({ pin, soPin }: TokenPins, context: PinContext): void {
+  for (const [role, source] of [
+    ["SO", soPin],
+    ["USER", pin],
+  ] as const) {
+    if (source === undefined || source instanceof Pin) continue;
+    requireSource(source, { folder: context.folder, purpose: purpose(role, context, "first") });
+  }
 }
 
 function purpose(role: Role, { name }: PinContext, use: PinUse): string {
@@ -120,10 +134,10 @@ async function soPinsOf({ soPin, otherSoPins }: TokenPins): Promise<PinSource[]>
   return [...(soPin === undefined ? [] : [soPin]), ...((await otherSoPins?.()) ?? [])];
 }
 
-function refuseSameSource(pin: PinSource | Pin, soPins: readonly PinSource[], context: PinContext): void {
+function refuseSameSource(pin: PinSource | Pin, soPins: readonly PinSource[], context: PinContext, use: PinUse): void {
   if (pin instanceof Pin || asksPerson(pin)) return;
   const isSame = soPins.some((soPin) => identify(pin, context) === identify(soPin, context));
-  if (isSame) throw same(context, `both come from ${describe(pin)}`);
+  if (isSame) throw same(context, use, `both come from ${describe(pin)}`);
 }
 
 /** A source in one spelling. */
@@ -132,13 +146,13 @@ function identify(source: PinSource, { folder }: PinContext): string {
   return realPath(resolve(folder, source.file));
 }
 
-async function refuseSoPin(pin: Pin, soPins: readonly PinSource[], context: PinContext): Promise<void> {
-  if (seen.get(keyOf(context)) === digest(pin)) throw same(context);
+async function refuseSoPin(pin: Pin, soPins: readonly PinSource[], context: PinContext, use: PinUse): Promise<void> {
+  if (seen.get(keyOf(context)) === digest(pin)) throw same(context, use);
   for (const soPin of soPins) {
     const so = await readSilently(soPin, purpose("SO", context, "login"), context);
     const isSame = so?.equals(pin);
     so?.wipe();
-    if (isSame === true) throw same(context);
+    if (isSame === true) throw same(context, use);
   }
 }
 
@@ -162,8 +176,13 @@ async function readSilently(
 
 const APART = "let the two roles have different PINs";
 
-function same(context: PinContext, how = ""): PinSourceError {
+function same(context: PinContext, use: PinUse, how = ""): PinSourceError {
   const detail = how === "" ? "" : ` (${how})`;
+  if (use === "new") {
+    return new PinSourceError(`the new user PIN of ${context.name} is the same as its SO PIN${detail}`, {
+      hints: [`nothing was changed; choose another new PIN: ${APART}`],
+    });
+  }
   return new PinSourceError(
     `${purpose("USER", context, "login")} is the same as its SO PIN${detail}, and is not sent as the user's`,
     { hints: [`if the SO PIN was given as the user's by mistake, give the user's; otherwise ${APART}`] },

@@ -2,7 +2,7 @@
  * Where a PIN comes from. Every source gives bytes; any bytes are a PIN.
  * @module
  */
-import { closeSync, fstatSync, openSync, readSync, statSync } from "node:fs";
+import { accessSync, closeSync, constants, fstatSync, openSync, readSync, statSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
 import { KeywrightError } from "../cryptoki/errors.ts";
 import { Pin } from "../cryptoki/pin.ts";
@@ -56,6 +56,21 @@ export async function readPin(source: PinSource, context: SourceContext): Promis
   }
 }
 
+/**
+ * Tells what is plain of a source without reading it: a file that is missing, that we may not read, or that everybody may.
+ * @throws PinSourceError as reading it would
+ */
+export function requireSource(source: PinSource, context: SourceContext): void {
+  if (!("file" in source)) return;
+  const path = resolve(context.folder, source.file);
+  try {
+    accessSync(path, constants.R_OK);
+  } catch (error) {
+    throw refuse(context, `${path}: ${explainSystem(error)}`, [], error);
+  }
+  requireShut(path, statSync(path).mode, source, context);
+}
+
 /** Whether reading this source asks a person. */
 export function asksPerson(source: PinSource): boolean {
   return "prompt" in source;
@@ -104,16 +119,24 @@ function readFile(path: string, source: { allowWorldReadable?: boolean }, contex
     throw refuse(context, `${path}: ${explainSystem(error)}`, [], error);
   }
   try {
-    if (source.allowWorldReadable !== true && (fstatSync(fd).mode & 0o004) !== 0 && !shutByFolder(path)) {
-      throw refuse(context, `everybody on this machine can read ${path}`, [
-        `chmod 600 ${path}`,
-        "or declare allowWorldReadable: true where that is wanted, as for a throw-away token",
-      ]);
-    }
+    requireShut(path, fstatSync(fd).mode, source, context);
     return readDescriptor(fd, context);
   } finally {
     closeSync(fd);
   }
+}
+
+function requireShut(
+  path: string,
+  mode: number,
+  source: { allowWorldReadable?: boolean },
+  context: SourceContext,
+): void {
+  if (source.allowWorldReadable === true || (mode & 0o004) === 0 || shutByFolder(path)) return;
+  throw refuse(context, `everybody on this machine can read ${path}`, [
+    `chmod 600 ${path}`,
+    "or declare allowWorldReadable: true where that is wanted, as for a throw-away token",
+  ]);
 }
 
 /** Whether a folder above the file keeps others out. */

@@ -62,6 +62,19 @@ const ALSO: Readonly<Record<string, string>> = {
   T: "title",
 };
 
+/** RFC 5280 appendix A.1, upper bounds: the most characters that a value has. A country has two letters (below). */
+const MOST: Readonly<Record<string, number>> = {
+  CN: 64,
+  serialNumber: 64,
+  L: 128,
+  ST: 128,
+  O: 64,
+  OU: 64,
+  title: 64,
+  pseudonym: 128,
+  emailAddress: 255,
+};
+
 /** RFC 5280: these are PrintableString, these IA5String; every other value is UTF8String. */
 const PRINTABLE = new Set(["2.5.4.5", "2.5.4.6", "2.5.4.46", "1.3.6.1.4.1.311.60.2.1.3"]);
 const IA5 = new Set(["1.2.840.113549.1.9.1", "1.2.840.113549.1.9.2", "0.9.2342.19200300.100.1.25"]);
@@ -69,7 +82,8 @@ const IA5 = new Set(["1.2.840.113549.1.9.1", "1.2.840.113549.1.9.2", "0.9.2342.1
 /**
  * Parses a name. With slashes (`C=US/O=Example/CN=www`, a slash in front allowed) the order is DER's; with commas
  * (`CN=www,O=Example,C=US`) it is RFC 4514's, the most specific first. `+` joins attributes of one relative name.
- * @throws X509Error for an unknown attribute type, an empty value or a country that is not two letters
+ * @throws X509Error for an unknown attribute type, an empty value, one that is too long (RFC 5280 appendix A.1) or a
+ * country that is not two letters
  */
 export function parseName(text: string): Name {
   requireArguments("parseName", { name: [text, TEXT] });
@@ -108,15 +122,28 @@ function parseAttribute(text: string, whole: string): NameAttribute {
     );
   }
   const raw = text.slice(equals + 1).trim();
-  if (/^#(?:[0-9A-Fa-f]{2})+$/.test(raw)) return fromDerValue(oid, fromHex(raw.slice(1))!);
+  if (/^#(?:[0-9A-Fa-f]{2})+$/.test(raw)) return bounded(fromDerValue(oid, fromHex(raw.slice(1))!), whole);
   const value = raw.replace(/\\([0-9A-Fa-f]{2}(?:\\[0-9A-Fa-f]{2})*|.)/g, (_all, one: string) =>
     one.length === 1 ? one : fromUtf8(fromHex(one.replaceAll("\\", ""))!),
   );
   if (value === "") throw new X509Error(`the name ${JSON.stringify(whole)} has an empty ${type}`);
+  return bounded({ oid, value }, whole);
+}
+
+/** @throws X509Error for a value that certificates must not have; only what we make is looked at */
+function bounded(attribute: NameAttribute, whole: string): NameAttribute {
+  const { oid, value } = attribute;
   if (oid === TYPES.C && !/^[A-Za-z]{2}$/.test(value)) {
     throw new X509Error(`the name ${JSON.stringify(whole)} has the country ${JSON.stringify(value)}, not two letters`);
   }
-  return { oid, value };
+  const type = typeName(oid);
+  const most = MOST[type] ?? Number.POSITIVE_INFINITY;
+  const length = [...value].length;
+  if (length <= most) return attribute;
+  throw new X509Error(
+    `the name ${JSON.stringify(whole)} has a ${type} of ${length} characters, at most ${most} (RFC 5280 appendix A.1)`,
+    { hints: type === "CN" ? ["a longer host name stands in the extension subjectAltName alone"] : [] },
+  );
 }
 
 function typeOid(type: string): string | undefined {

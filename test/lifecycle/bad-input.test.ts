@@ -1,7 +1,7 @@
 /** Bad input: each is an error that says what to do, and nothing is lost. */
 import { spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
-import { chmodSync, mkdirSync, readFileSync, truncateSync, writeFileSync } from "node:fs";
+import { chmodSync, mkdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from "node:fs";
 import { resolve } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { describe, expect, onTestFinished, test } from "vitest";
@@ -118,6 +118,24 @@ describe("PINs", () => {
     expect(await w.steps()).toEqual(["keep k"]);
     chmodSync(w.folder, 0o755);
     expect((await refusal(w)).reason).toContain("everybody on this machine can read");
+  });
+
+  test.each([
+    ["user.pin", "the user PIN of demo"],
+    ["so.pin", "the SO PIN of demo"],
+  ])("no %s for a token that is to be made: the plan says so, and nothing is initialised", async (name, what) => {
+    const w = world();
+    const pin = w.read(name);
+    rmSync(w.path(name));
+    expect(await refusal(w)).toMatchObject({
+      pin: true,
+      reason: expect.stringMatching(new RegExp(`no PIN for ${what}: .*${name}: it does not exist`)),
+    });
+    w.write(name, pin, 0o644);
+    chmodSync(w.folder, 0o755);
+    expect((await refusal(w)).reason).toContain("everybody on this machine can read");
+    chmodSync(w.path(name), 0o600);
+    expect(await w.steps()).toEqual(["initialise demo", "generate k", "issue k", "publish k"]);
   });
 
   test("PINs that the token will not take, or one for both roles: the token is not initialised", async () => {

@@ -192,6 +192,18 @@ describe("what is wrong is said with line, path and the nearest name", () => {
       "is not a length of time",
     ],
     [
+      "  k: { token: demo, id: 1, type: Ed25519, certificate: { subject: CN=a, validity: 1001y } }\n",
+      'keys.k.certificate.validity: "1001y" is too long: write 1000y at most',
+    ],
+    [
+      "  k: { token: demo, id: 1, type: Ed25519, certificate: { subject: CN=a, validity: 999999y } }\n",
+      '"999999y" is too long',
+    ],
+    [
+      `  k: { token: demo, id: 1, type: Ed25519, certificate: { subject: CN=${"a".repeat(66)} } }\n`,
+      "has a CN of 66 characters, at most 64",
+    ],
+    [
       "  k: { token: demo, id: 1, type: Ed25519, certificate: { subject: XX=a } }\n",
       '"XX" where an attribute like CN=… is expected',
     ],

@@ -121,7 +121,13 @@ test.skipIf(missing)("no PIN is seen of apply while it runs, and none is left be
 
   const child = spawn(process.execPath, [COMMAND, "apply", "--yes", "--debug", "--state", "state"], {
     cwd: folder,
-    env: { PATH: process.env.PATH, HOME: folder, HSM_PIN: pins.hsm, HSM_SO_PIN: pins["hsm-so"] },
+    env: {
+      PATH: process.env.PATH,
+      HOME: folder,
+      KEYWRIGHT_LOCKS: join(folder, "locks"),
+      HSM_PIN: pins.hsm,
+      HSM_SO_PIN: pins["hsm-so"],
+    },
     stdio: ["ignore", "pipe", "pipe", openSync(join(folder, "nss.pin"), "r")],
   });
   const { seen, output, code } = await watch(child);

@@ -82,7 +82,7 @@ describe("what is not as it was left", () => {
     declare(token("root", SO));
     await w.applied();
     declare(token("root", ""));
-    renameSync(w.path("root.db"), w.path("away.db"));
+    for (const ending of ["", "-wal", "-shm"]) renameSync(w.path(`root.db${ending}`), w.path(`away.db${ending}`));
     expect(await w.steps()).toEqual(["skip ca", "keep www"]);
     rmSync(w.path("www.pem"));
     expect(await w.steps()).toEqual(["skip ca", "publish www"]);
@@ -196,7 +196,9 @@ describe("what is not as it was left", () => {
     });
     expect((await v.plan()).steps[0]).toMatchObject({
       action: "refuse",
-      reason: expect.stringMatching(/^the certificate with its id belongs to another key \(SHA-256 .*\), and is not what was replaced/),
+      reason: expect.stringMatching(
+        /^the certificate with its id belongs to another key \(SHA-256 .*\), and is not what was replaced/,
+      ),
     });
   });
 

@@ -85,9 +85,13 @@ describe("the user PIN is refused", () => {
 
   test("when it is to be set; and the SO's new one when it is the user's", async () => {
     const b = bench({ "so.pin": "so-1", "user.pin": "user" });
-    await expect(b.user({ pin: { command: ["cat", "so.pin"] }, soPin: { file: "so.pin" } }, "new")).rejects.toThrow(
-      SAME,
-    );
+    for (const pin of [{ command: ["cat", "so.pin"] }, { file: "so.pin" }] as PinSource[]) {
+      const refused = await b.user({ pin, soPin: { file: "so.pin" } }, "new").catch((error: unknown) => error as Error);
+      expect(refused).toMatchObject({
+        message: expect.stringMatching(/^the new user PIN of .* is the same as its SO PIN/),
+        hints: [expect.stringContaining("choose another new PIN")],
+      });
+    }
     const next = { pin: { file: "user.pin" }, soPin: { command: ["cat", "user.pin"] } };
     await expect(b.so(next, "new")).rejects.toThrow("the new SO PIN of");
   });

@@ -77,6 +77,7 @@ export class TranscriptFolder {
       PATH: `${bin}:${process.env.PATH}`,
       HOME: this.path,
       STATE_DIRECTORY: join(this.path, ".state"),
+      KEYWRIGHT_LOCKS: join(this.path, ".locks"),
       LANG: "C.UTF-8",
       TZ: "UTC",
       ...environment,

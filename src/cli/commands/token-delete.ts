@@ -35,7 +35,7 @@ export async function run(input: Input<typeof spec>, io: Io): Promise<ExitCode> 
   }));
   await confirmDestruction("this token and every key in it will be destroyed", [uri], input, io);
   const { deleteToken } = await import("../../softtoken/index.ts");
-  await withTokenLocks([uri], lockOptions(input, io), () => deleteToken(store, label, serialNumber));
+  await withTokenLocks([uri], lockOptions(io), () => deleteToken(store, label, serialNumber));
   io.tell(`deleted ${uri}`);
   return EXIT.done;
 }

@@ -62,7 +62,7 @@ export async function run(input: Input<typeof spec>, io: Io): Promise<ExitCode> 
     anew: true,
     // While a person is asked for the PINs, the module is not open: somebody else may make tokens.
     locked: (change) =>
-      withTokenLocks([MAKING_TOKENS, token.uri], lockOptions(input, io), () =>
+      withTokenLocks([MAKING_TOKENS, token.uri], lockOptions(io), () =>
         withModule(reference, input, pins, async (module) => {
           const fresh = await again(module, token);
           await refuseTaken(module, label, fresh);

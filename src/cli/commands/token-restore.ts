@@ -14,7 +14,9 @@ export const spec = command({
   summary: "make the built-in store from a backup",
   words: { usage: "FILE", least: 1, most: 1 },
   options: { store },
-  notes: ["A store that is there is never replaced: move it away first."],
+  notes: [
+    "A store that is there is never replaced: move it away first, and the files -wal and -shm beside it with it.",
+  ],
   examples: ["keywright token restore /media/usb/tokens.db"],
 });
 

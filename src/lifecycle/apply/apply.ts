@@ -57,7 +57,7 @@ export async function apply(
   const look = async (accesses: ReadonlyMap<string, Access>) =>
     plan(declaration, await observe(declaration, accesses, surroundings), now, planOptions);
   const tokens = usedTokens(declaration);
-  const locks = lockOptions(declaration, surroundings, options);
+  const locks = lockOptions(declaration, options);
   const carryOut = async (accesses: ReadonlyMap<string, Access>, made: Plan) => {
     for (const step of made.steps) {
       if (step.action !== "initHook") continue;
@@ -113,8 +113,8 @@ function requireRecent(made: Date, now: Date): void {
   throw new StalePlanError([told, "a plan is good for a day"]);
 }
 
-function lockOptions({ file }: Declaration, { state }: Surroundings, { onWait }: ApplyOptions): TokenLockOptions {
-  return { state, purpose: `keywright apply ${file}`, ...(onWait === undefined ? {} : { onWait }) };
+function lockOptions({ file }: Declaration, { onWait }: ApplyOptions): TokenLockOptions {
+  return { purpose: `keywright apply ${file}`, ...(onWait === undefined ? {} : { onWait }) };
 }
 
 function done(made: Plan, results: KeyResult[]): Applied {

@@ -8,7 +8,7 @@
 import { realpathSync } from "node:fs";
 import { DatabaseSync } from "@photostructure/sqlite";
 import { Busy, foreign, StoreError } from "./errors.ts";
-import { judgeMarks, lookAtFile, place } from "./file.ts";
+import { judgeMarks, lookAtFile, noteOpened, place, restoreHints, walHasBytes } from "./file.ts";
 import { APPLICATION_ID, SCHEMA, SCHEMA_VERSION, UPGRADES } from "./schema.ts";
 
 /** What goes into and comes out of a column. */
@@ -75,6 +75,7 @@ export class Database {
       return translated(path, () => {
         checkSchema(path, connection, readOnly);
         connection.exec("PRAGMA busy_timeout = 0");
+        noteOpened(realpathSync(path));
         return new Database(realpathSync(path), connection, readOnly);
       });
     } catch (error) {
@@ -144,15 +145,31 @@ export class Database {
     this.#epoch += 1;
   }
 
+  /**
+   * Brings everything from the write-ahead log into the file itself, and empties the log.
+   * @returns false when another process reads an older state of the store, or writes
+   */
+  checkpoint(): boolean {
+    try {
+      return this.prepare("PRAGMA wal_checkpoint(TRUNCATE)").get()?.busy === 0;
+    } catch (error) {
+      if (error instanceof Busy) return false;
+      throw error;
+    }
+  }
+
+  /**
+   * Closes the store; if nobody else is using it just now, the file alone has everything. SQLite would do that by itself,
+   * and remove its log, if this binding finalized its statements before it closes; it leaves them to the garbage collector.
+   */
   close(): void {
     if (!this.#connection.isOpen) return;
-    // The log goes into the file, so that the file is all there is to copy. SQLite does so with the last connection, but not
-    // while its statements live, and those end with the garbage alone. Where others use the store it stays for them.
     try {
-      if (!this.#readOnly) this.#connection.exec("PRAGMA wal_checkpoint(TRUNCATE)");
+      if (!this.#readOnly && walHasBytes(this.path)) this.checkpoint();
     } catch {
-      // A disk that is full, for one: what is in the log is stored.
+      // A full disk, say. What was acknowledged is safe in the log, and whoever opens the store next has it.
     }
+    this.#statements.clear();
     this.#connection.close();
   }
 
@@ -168,7 +185,7 @@ function translated<T>(path: string, work: () => T): T {
     const code = (error as { sqliteCode?: number }).sqliteCode;
     if (code === SQLITE.busy || code === SQLITE.locked) throw new Busy();
     if (code === SQLITE.notADatabase) throw foreign(path, "a file that SQLite does not know");
-    if (code === SQLITE.corrupt) throw new StoreError(path, "the store is damaged", ["restore it from a backup"]);
+    if (code === SQLITE.corrupt) throw new StoreError(path, "the store is damaged", restoreHints(path));
     if (code === SQLITE.readOnly || code === SQLITE.cannotOpen) {
       throw new StoreError(path, "the store cannot be written, or its folder", ["look at the owner and mode of both"]);
     }

@@ -3,10 +3,22 @@
  * @module
  */
 import { randomBytes } from "node:crypto";
-import { closeSync, constants, existsSync, fsyncSync, linkSync, openSync, readSync, rmSync, statSync } from "node:fs";
-import { dirname } from "node:path";
+import {
+  closeSync,
+  constants,
+  existsSync,
+  fsyncSync,
+  linkSync,
+  openSync,
+  readSync,
+  realpathSync,
+  rmSync,
+  statSync,
+} from "node:fs";
+import { basename, dirname, join } from "node:path";
 import { explainSystem, HostError, systemCode } from "../../host/errors.ts";
 import { makeFolder } from "../../host/files.ts";
+import { recordLockHolder } from "../../host/libc.ts";
 import { foreign, StoreError } from "./errors.ts";
 import { APPLICATION_ID, SCHEMA_VERSION } from "./schema.ts";
 
@@ -20,10 +32,12 @@ const MAGIC = "SQLite format 3\0";
  * @throws StoreError where it cannot be made
  */
 export function place(path: string, fill: (partial: string) => void): boolean {
+  const isLeft = hasCompanions(path);
   if (existsSync(path)) return false;
   return explained(path, () => {
+    // They were there before the store was missed, so it is not another process that has made one just now.
+    if (isLeft) refuseLeftovers(path);
     makeFolder(dirname(path), 0o700);
-    refuseLeftLog(path);
     const partial = `${path}.${randomBytes(6).toString("hex")}.partial`;
     closeSync(openSync(partial, constants.O_CREAT | constants.O_EXCL | constants.O_WRONLY, 0o600));
     try {
@@ -41,17 +55,6 @@ export function place(path: string, fill: (partial: string) => void): boolean {
     sync(dirname(path));
     return true;
   });
-}
-
-/** SQLite would take the log of a store that is gone for the log of the new one. */
-function refuseLeftLog(path: string): void {
-  const log = `${path}-wal`;
-  const isEmpty = (statSync(log, { throwIfNoEntry: false })?.size ?? 0) === 0;
-  // One that another process has made just now has a log.
-  if (isEmpty || existsSync(path)) return;
-  throw new StoreError(path, `the store is gone, and what was last written to it is still there: ${log}`, [
-    "put the store back beside it; or move it away to start anew or to restore a backup",
-  ]);
 }
 
 /**
@@ -85,10 +88,7 @@ function lookAt(path: string): void {
   const { size } = statSync(path);
   // None is ever made that way, see place().
   if (size === 0) {
-    throw new StoreError(path, "the store file is empty: it was truncated", [
-      "move it away and restore a backup: keywright token restore FILE",
-      "or delete it, and its log beside it (-wal), to start anew",
-    ]);
+    throw new StoreError(path, "the store file is empty: it was truncated", restoreHints(path));
   }
   const header = Buffer.alloc(HEADER_LENGTH);
   const file = openSync(path, "r");
@@ -100,15 +100,17 @@ function lookAt(path: string): void {
     closeSync(file);
   }
   // Offsets of the SQLite file format, 1.3. What is still in the write-ahead log is judged after opening.
-  if (existsSync(`${path}-wal`) && statSync(`${path}-wal`).size > 0) return;
+  if (walHasBytes(path)) return;
   const pages = header.readUInt32BE(28);
   const [application, version] = [header.readUInt32BE(68), header.readUInt32BE(60)];
   judgeMarks(path, application, version);
   const expected = (header.readUInt16BE(16) === 1 ? 65536 : header.readUInt16BE(16)) * pages;
   if (size < expected) {
-    throw new StoreError(path, `found ${size} bytes, expected ${expected}: the store was cut short`, [
-      "restore it from a backup",
-    ]);
+    throw new StoreError(
+      path,
+      `found ${size} bytes, expected ${expected}: the store was cut short`,
+      restoreHints(path),
+    );
   }
 }
 
@@ -122,4 +124,71 @@ export function judgeMarks(path: string, application: number, version: number): 
       "this store was made by a newer Keywright: use that one",
     ]);
   }
+}
+
+/** SQLite's files beside a store: what is not in the file yet, and what processes share while they have it open. */
+const COMPANIONS = ["-wal", "-shm", "-journal"] as const;
+
+function hasCompanions(path: string): boolean {
+  return COMPANIONS.some((ending) => existsSync(path + ending));
+}
+
+function hasBytes(path: string): boolean {
+  return (statSync(path, { throwIfNoEntry: false })?.size ?? 0) > 0;
+}
+
+/** Whether the write-ahead log may hold what the file does not. */
+export function walHasBytes(path: string): boolean {
+  return hasBytes(`${path}-wal`);
+}
+
+/** Stores that this process has opened: SQLite's locks do not tell a process of its own. */
+const opened = new Set<string>();
+
+/** @param path without symbolic links */
+export function noteOpened(path: string): void {
+  opened.add(path);
+}
+
+/**
+ * Refuses to put a store where one was moved away without the files that belong to it: its log would be replayed over the
+ * new one, or deleted by SQLite, and whoever still has it open would share its locks with the new one's users.
+ * @throws StoreError
+ */
+export function refuseLeftovers(path: string): void {
+  const log = ["-wal", "-journal"].map((ending) => path + ending).find(hasBytes);
+  const user = log === undefined ? userOf(path) : undefined;
+  // Another process may have made the store meanwhile, and these are its own.
+  if ((log === undefined && user === undefined) || existsSync(path)) return;
+  if (log !== undefined) {
+    const name = basename(log);
+    const ending = name.slice(basename(path).length);
+    throw new StoreError(log, "a log without its store: it has the last changes of the one that was here", [
+      `it belongs beside that store, wherever it is now: mv ${name} THE-STORE${ending}`,
+      "if that store is of no more use, move its log away too",
+    ]);
+  }
+  throw new StoreError(path, `${user} has the store that was here open`, ["end it, and try again"]);
+}
+
+/** Who has a store open, where only its companions are left; undefined if nobody has. */
+function userOf(path: string): string | undefined {
+  if (!existsSync(`${path}-shm`)) return undefined;
+  if (opened.has(join(realpathSync(dirname(path)), basename(path)))) return "this process";
+  const file = openSync(`${path}-shm`, "r");
+  try {
+    const pid = recordLockHolder(file);
+    return pid === undefined ? undefined : `process ${pid}`;
+  } finally {
+    closeSync(file);
+  }
+}
+
+/** What to do with a store that is of no use any more. */
+export function restoreHints(path: string): string[] {
+  const names = ["", ...COMPANIONS].map((ending) => path + ending).filter((one) => existsSync(one));
+  return [
+    `move it away, with what belongs to it: ${names.map((name) => basename(name)).join(", ")}`,
+    "then put a backup in its place: keywright token restore FILE",
+  ];
 }

@@ -2,9 +2,10 @@
  * Removing a token, copying a store and putting a copy back.
  * @module
  */
+import { Refusal } from "../refusal.ts";
 import { Database, type OpenMode } from "./database.ts";
-import { StoreError } from "./errors.ts";
-import { place } from "./file.ts";
+import { Busy, StoreError } from "./errors.ts";
+import { place, restoreHints } from "./file.ts";
 import { Patience } from "./patience.ts";
 import { removeToken } from "./tokens.ts";
 
@@ -30,9 +31,26 @@ export async function deleteToken(store: string, label: string, serial: string):
   const padded = Buffer.alloc(LABEL_LENGTH, " ");
   padded.write(label);
   await opened(store, "write", async (db) => {
-    const isGone = await new Patience(db).write(() => removeToken(db, padded, serial));
+    const patience = new Patience(db);
+    const isGone = await patience.write(() => removeToken(db, padded, serial));
     if (!isGone) throw new StoreError(store, `no token with label ${JSON.stringify(label)} and serial ${serial}`);
+    await emptyLog(patience);
   });
+}
+
+/** What was deleted is overwritten in the store by now; the log and, until it is copied over, the file still have it. */
+async function emptyLog(patience: Patience): Promise<void> {
+  const { db } = patience;
+  try {
+    await patience.write(() => {
+      if (!db.checkpoint()) throw new Busy();
+    });
+  } catch (error) {
+    if (!(error instanceof Refusal)) throw error;
+    throw new StoreError(db.path, "the token is deleted, but what it held, sealed, is still in the file or its log", [
+      "another process keeps reading the store: end it, then run: keywright token list",
+    ]);
+  }
 }
 
 /**
@@ -46,23 +64,38 @@ export async function backupStore(store: string, target: string): Promise<void> 
 }
 
 /**
- * Makes a store of a copy.
- * @throws StoreError if the copy is not a whole store of a known version, or there is a store already
+ * Makes a store of a copy, and looks whether it is one.
+ * @throws StoreError if the copy is not a whole store of a known version, if there is a store already, or if files are
+ *   left that belong to one that was there
  */
 export async function restoreStore(source: string, store: string): Promise<void> {
-  await opened(source, "read", (db) => {
-    const [check] = db.prepare("PRAGMA integrity_check").all();
-    if (check?.integrity_check !== "ok") throw new StoreError(source, "the copy is damaged");
-    return copyInto(db, store);
+  const tokens = await opened(source, "read", async (db) => {
+    requireSound(db, "the copy is damaged");
+    await copyInto(db, store, restoreHints);
+    return serials(db);
+  });
+  await opened(store, "write", (db) => {
+    requireSound(db, "it was restored and is damaged", restoreHints);
+    if (serials(db) === tokens) return;
+    throw new StoreError(store, "it was restored and has other tokens than the copy", restoreHints(store));
   });
 }
 
-async function copyInto(db: Database, target: string): Promise<void> {
+function requireSound(db: Database, fault: string, hints: (path: string) => string[] = () => []): void {
+  const [check] = db.prepare("PRAGMA integrity_check").all();
+  if (check?.integrity_check !== "ok") throw new StoreError(db.path, fault, hints(db.path));
+}
+
+/** Which tokens there are, told in a way that stores of every version have. */
+function serials(db: Database): string {
+  return JSON.stringify(db.prepare("SELECT slot, serial, generation FROM token ORDER BY slot").all());
+}
+
+const elsewhere = () => ["name another file, or move it away"];
+
+async function copyInto(db: Database, target: string, hints: (path: string) => string[] = elsewhere): Promise<void> {
   const isThere = await new Patience(db).write(() =>
     place(target, (partial) => db.prepare("VACUUM INTO ?").run(partial)),
   );
-  if (isThere) return;
-  throw new StoreError(target, "there is a file already, and it is not replaced", [
-    "name another file, or move it away",
-  ]);
+  if (!isThere) throw new StoreError(target, "there is a file already, and it is not replaced", hints(target));
 }
