@@ -15,6 +15,8 @@ import type { WayName } from "./workers.ts";
 const [root, driver, size, ...others] = process.argv.slice(2) as [string, string, "usual" | "large", ...WayName[]];
 const programs = { command: join(root, "dist/bin/keywright.js"), shell: join(root, "bench/shell.sh") };
 const folder = mkdtempSync(join(tmpdir(), "keywright-bench-"));
+// Runs of the command take their locks here, and not among those of this machine.
+process.env.KEYWRIGHT_LOCKS = join(folder, "locks");
 const rows: Row[] = [];
 
 async function section(name: string, measure: () => Row[] | Row | Promise<Row[] | Row>): Promise<void> {
