@@ -27,14 +27,18 @@ export function stateFolder(): string {
 }
 
 /**
- * The folder of the locks on tokens, one for this machine and user: `$KEYWRIGHT_LOCKS`, else /var/lib/keywright/locks for
+ * Where the locks on tokens are, one place for this machine and user: `$KEYWRIGHT_LOCKS`, else /var/lib/keywright/locks for
  * root, else ~/.local/state/keywright/locks. It does not move with the state, since two runs with states of their own may
- * work on one token; nor with `$HOME` or the XDG variables, which differ between a login, cron and a service.
+ * work on one token; nor with `$HOME` or the XDG variables, which differ between a login, cron and a service. A service's
+ * user that has no home of its own has `$STATE_DIRECTORY`.
+ * @returns the places to try, in order
  */
-export function lockFolder(): string {
-  const chosen = process.env.KEYWRIGHT_LOCKS;
-  if (chosen !== undefined && chosen !== "") return resolve(chosen);
-  return root() ? "/var/lib/keywright/locks" : join(home(), ".local/state/keywright/locks");
+export function lockFolders(): string[] {
+  const { KEYWRIGHT_LOCKS: chosen, STATE_DIRECTORY: service } = process.env;
+  if (chosen !== undefined && chosen !== "") return [resolve(chosen)];
+  const usual = root() ? "/var/lib/keywright/locks" : join(home(), ".local/state/keywright/locks");
+  const state = first(service);
+  return state === undefined ? [usual] : [usual, join(state, "locks")];
 }
 
 /** The home of the user database; of the environment for a user that is not in it. */

@@ -6,7 +6,7 @@
 import { createHash } from "node:crypto";
 import { HostError } from "../host/errors.ts";
 import { makePrivateFolder, requireOwnFolder } from "../host/files.ts";
-import { lockFolder } from "../host/folders.ts";
+import { lockFolders } from "../host/folders.ts";
 import { withLocks } from "../host/locks.ts";
 
 export interface TokenLockOptions {
@@ -34,16 +34,20 @@ export async function withTokenLocks<T>(
 }
 
 function ownFolder(): string {
-  const folder = lockFolder();
-  try {
-    makePrivateFolder(folder);
-  } catch (error) {
-    if (!(error instanceof HostError)) throw error;
-    throw new HostError(`no place for the locks on tokens: ${error.message}`, {
-      cause: error,
-      hints: ["name a folder in KEYWRIGHT_LOCKS, one and the same in every run that works on the token"],
-    });
+  let first: HostError | undefined;
+  for (const folder of lockFolders()) {
+    try {
+      makePrivateFolder(folder);
+    } catch (error) {
+      if (!(error instanceof HostError)) throw error;
+      first ??= error;
+      continue;
+    }
+    requireOwnFolder(folder);
+    return folder;
   }
-  requireOwnFolder(folder);
-  return folder;
+  throw new HostError(`no place for the locks on tokens: ${first?.message}`, {
+    cause: first,
+    hints: ["name a folder in KEYWRIGHT_LOCKS, one and the same in every run that works on the token"],
+  });
 }
