@@ -62,7 +62,13 @@ function digits(count) {
 
 function run(...words) {
   console.log(`\n$ keywright ${words.join(" ")}`);
-  const done = spawnSync(process.execPath, [command, ...words, "--state", "state"], { cwd: folder, stdio: "inherit" });
+  // All that it writes is in its own folder, the locks too.
+  const env = { ...process.env, KEYWRIGHT_LOCKS: join(folder, "state/locks") };
+  const done = spawnSync(process.execPath, [command, ...words, "--state", "state"], {
+    cwd: folder,
+    stdio: "inherit",
+    env,
+  });
   if (done.status !== 0) process.exit(done.status ?? 1);
 }
 
