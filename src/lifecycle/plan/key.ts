@@ -101,7 +101,7 @@ class KeyPlanner {
     if (objects.fresh.length > 0) return this.#existing(disentangle(objects), objects);
     switch (follows) {
       case "generate":
-        return this.#first();
+        return this.#first(objects);
       case "refuse-orphan":
         if (isRemains(objects)) return this.#remake("an earlier run destroyed its key to make room", objects);
         throw new Refusal("its private key is not in the token, but a public key or certificate with its id is", [
@@ -115,10 +115,13 @@ class KeyPlanner {
   }
 
   /** A key where there was none: made under its final identity at once, so that a run that dies is completed. */
-  #first(): KeyOutcome {
+  #first({ archived, replacement }: KeyObjects): KeyOutcome {
     checkCapability(this.#key, this.#context.token);
     this.#steps.generate(finalIdentity(this.#key), "it does not exist");
-    return this.#certify("issue", finalIdentity(this.#key), "it is new", { newKey: true, isFirst: true });
+    return this.#certify("issue", finalIdentity(this.#key), "it is new", {
+      newKey: true,
+      isFirst: archived.length === 0 && replacement === undefined,
+    });
   }
 
   /** A key that is there: finish what was begun, compare, renew, publish. */
