@@ -18,7 +18,7 @@ import {
 } from "../cryptoki/arguments.ts";
 import { X509Error } from "./errors.ts";
 import { encodeExtensions } from "./extension-list.ts";
-import { buildExtensions } from "./extensions.ts";
+import { authorityOf, buildExtensions } from "./extensions.ts";
 import { encodeName, NAME, type Name } from "./names.ts";
 import { requireSpki } from "./public-keys.ts";
 import type { CertificateFacts } from "./read.ts";
@@ -60,9 +60,7 @@ export async function makeCertificate(contents: CertificateContents, signer: Sig
   const context = {
     subject,
     spki,
-    ...(issuer === undefined
-      ? {}
-      : { issuer: { spki: issuer.spki, name: issuer.subject, serial: Buffer.from(issuer.serial, "hex") } }),
+    ...(issuer === undefined ? {} : { issuer: authorityOf(issuer) }),
   };
   if (contents.notAfter <= contents.notBefore) throw new X509Error("the certificate would end before it begins");
   requireSpki(spki);

@@ -2,7 +2,7 @@
  * Certificate extensions in OpenSSL's syntax (x509v3_config(5)): `basicConstraints=critical,CA:TRUE`.
  * @module
  */
-import { bytesToBigint, fromHex } from "../codec/bytes.ts";
+import { bytesToBigint, fromHex, Reader } from "../codec/bytes.ts";
 import {
   derBoolean,
   derConstructed,
@@ -14,12 +14,14 @@ import {
   derSequence,
   integerBytes,
   isOid,
+  readOctetString,
 } from "../codec/der.ts";
 import { X509Error } from "./errors.ts";
 import type { Extension } from "./extension-list.ts";
 import { directoryName, parseConstraint, parseGeneralName, parseOid, rfc822Name } from "./general-names.ts";
 import { type Name, nameValue } from "./names.ts";
 import { keyIdentifier } from "./public-keys.ts";
+import { type CertificateFacts, readExtensions } from "./read.ts";
 
 /** What some extensions are made from. */
 export interface ExtensionContext {
@@ -27,17 +29,37 @@ export interface ExtensionContext {
   /** SubjectPublicKeyInfo of the certified key. */
   readonly spki: Uint8Array;
   /** The issuer; absent for a certificate that signs itself, and for a request. */
-  readonly issuer?: {
-    readonly spki: Uint8Array;
-    readonly name: Name;
-    /** Its certificate's serial number, big-endian. */
-    readonly serial: Uint8Array;
-  };
+  readonly issuer?: Authority;
 }
+
+/** What a certificate says of the one that it was issued with (authorityKeyIdentifier, RFC 5280 4.2.1.1). */
+export interface Authority {
+  /** Its subjectKeyIdentifier, whatever that was made from. */
+  readonly keyIdentifier: Uint8Array;
+  /** Who issued it in its turn. */
+  readonly issuer: Name;
+  /** Its serial number, big-endian. */
+  readonly serial: Uint8Array;
+}
+
+/** Of a certificate that issues. */
+export function authorityOf({ der, spki, issuer, serial }: CertificateFacts): Authority {
+  return { keyIdentifier: keyIdentifierIn(readExtensions(der), spki), issuer, serial: Buffer.from(serial, "hex") };
+}
+
+/** The subjectKeyIdentifier among extensions; where there is none, that of the key. @param spki SubjectPublicKeyInfo */
+export function keyIdentifierIn(extensions: readonly Extension[], spki: Uint8Array): Uint8Array {
+  const own = extensions.find(({ oid }) => oid === SUBJECT_KEY_IDENTIFIER);
+  return own === undefined ? keyIdentifier(spki) : readOctetString(new Reader(own.value, "subjectKeyIdentifier"));
+}
+
+const SUBJECT_KEY_IDENTIFIER = "2.5.29.14";
 
 /** The DER of the value, or nothing (`none`). */
 type Built = Uint8Array | undefined;
-type Build = (values: string[], context: ExtensionContext, text: string) => Built;
+type Build = (values: string[], context: Building, text: string) => Built;
+/** `self`: the certificate's own key identifier. */
+type Building = ExtensionContext & { readonly self?: Uint8Array | undefined };
 
 const EXTENSIONS: Readonly<Record<string, readonly [oid: string, build: Build]>> = {
   basicConstraints: ["2.5.29.19", basicConstraints],
@@ -48,7 +70,7 @@ const EXTENSIONS: Readonly<Record<string, readonly [oid: string, build: Build]>>
   certificatePolicies: ["2.5.29.32", certificatePolicies],
   authorityInfoAccess: ["1.3.6.1.5.5.7.1.1", authorityInfoAccess],
   crlDistributionPoints: ["2.5.29.31", crlDistributionPoints],
-  subjectKeyIdentifier: ["2.5.29.14", subjectKeyIdentifier],
+  subjectKeyIdentifier: [SUBJECT_KEY_IDENTIFIER, subjectKeyIdentifier],
   authorityKeyIdentifier: ["2.5.29.35", authorityKeyIdentifier],
 };
 
@@ -89,11 +111,14 @@ const EXAMPLE_SPKI = Uint8Array.of(0x30, 0x2a, 0x30, 5, 6, 3, 0x2b, 0x65, 0x70, 
 export function buildExtensions(texts: readonly string[], context: ExtensionContext, request = false): Extension[] {
   const given = parseAll(texts);
   const defaults = request ? [] : parseAll(DEFAULTS).filter((d) => !given.some((g) => g.oid === d.oid));
-  return [...given, ...defaults].flatMap((parsed) => {
-    const value = buildOne(parsed, context);
-    if (value === undefined) return [];
-    return [{ oid: parsed.oid, critical: parsed.critical, value }];
-  });
+  const all = [...given, ...defaults];
+  const build = (parsed: Parsed, self?: Uint8Array) => {
+    const value = buildOne(parsed, { ...context, self });
+    return value === undefined ? [] : [{ oid: parsed.oid, critical: parsed.critical, value }];
+  };
+  const own = all.filter(({ oid }) => oid === SUBJECT_KEY_IDENTIFIER).flatMap((parsed) => build(parsed));
+  const self = keyIdentifierIn(own, context.spki);
+  return all.flatMap((parsed) => build(parsed, self));
 }
 
 function parseAll(texts: readonly string[]): Parsed[] {
@@ -134,7 +159,7 @@ function parseOne(text: string): Parsed {
   return { name, oid: code, critical, values, text };
 }
 
-function buildOne({ name, values, text }: Parsed, context: ExtensionContext): Built {
+function buildOne({ name, values, text }: Parsed, context: Building): Built {
   if (values[0]!.startsWith("DER:")) return derValue(values.join(","), text);
   const known = EXTENSIONS[name];
   return known === undefined ? unknown(text) : known[1](values, context, text);
@@ -266,7 +291,7 @@ function subjectKeyIdentifier(values: string[], { spki }: ExtensionContext, text
   return derOctetString(bytes);
 }
 
-function authorityKeyIdentifier(values: string[], context: ExtensionContext, text: string): Built {
+function authorityKeyIdentifier(values: string[], context: Building, text: string): Built {
   if (values[0] === "none") return undefined;
   const wanted = (name: string) => values.some((value) => value === name || value === `${name}:always`);
   const stranger = values.find((value) => !/^(?:keyid|issuer)(?::always)?$/.test(value));
@@ -276,9 +301,9 @@ function authorityKeyIdentifier(values: string[], context: ExtensionContext, tex
   // key identifier.
   const byName = issuer !== undefined && (values.includes("issuer:always") || (wanted("issuer") && !wanted("keyid")));
   return derSequence(
-    ...(wanted("keyid") ? [derPrimitive(0, keyIdentifier(issuer?.spki ?? context.spki))] : []),
+    ...(wanted("keyid") ? [derPrimitive(0, issuer?.keyIdentifier ?? context.self ?? keyIdentifier(context.spki))] : []),
     ...(byName
-      ? [derConstructed(1, directoryName(issuer.name)), derPrimitive(2, integerBytes(bytesToBigint(issuer.serial)))]
+      ? [derConstructed(1, directoryName(issuer.issuer)), derPrimitive(2, integerBytes(bytesToBigint(issuer.serial)))]
       : []),
   );
 }

@@ -1,4 +1,5 @@
 /** What follows for the keys that were issued for, and what is issued once. */
+import { execFileSync } from "node:child_process";
 import { X509Certificate } from "node:crypto";
 import { expect, onTestFinished, test } from "vitest";
 import { World } from "../support/world.ts";
@@ -18,6 +19,10 @@ const SUB = key("sub", 2, "validity: 10y, issuer: root, extensions: [v3_ca]");
 function isIssued(w: World, child: string, issuer: string): boolean {
   const [a, b] = [new X509Certificate(w.read(`${child}.pem`)), new X509Certificate(w.read(`${issuer}.pem`))];
   return a.checkIssued(b) && a.verify(b.publicKey);
+}
+
+function openssl(w: World, ...words: string[]): string {
+  return execFileSync("openssl", words, { cwd: w.folder, encoding: "utf8" });
 }
 
 test("an issuer that gets another name issues its children anew in the same run, and they theirs where it matters", async () => {
@@ -98,4 +103,28 @@ test("a certificate that a clock made that was ahead is refused, with a way out"
   ]);
   expect(await w.applied({ rotate: ["k"] })).toEqual(["k done"]);
   expect(await w.steps()).toEqual(["keep k"]);
+});
+
+test("children of an issuer whose key identifier is not made from its key verify, and are kept", async () => {
+  const named = "validity: 10y, extensions: ['basicConstraints=critical,CA:TRUE', 'subjectKeyIdentifier=01020304']";
+  const w = world(key("ca", 1, named) + key("www", 2, "validity: 90d, issuer: ca"));
+  await w.applied();
+  expect(isIssued(w, "ca", "ca") && isIssued(w, "www", "ca")).toBe(true);
+  expect(openssl(w, "verify", "-CAfile", "ca.pem", "www.pem")).toBe("www.pem: OK\n");
+  expect(await w.steps()).toEqual(["keep ca", "keep www"]);
+});
+
+test("a child under an intermediate names who issued that, and is kept", async () => {
+  const named = "validity: 90d, issuer: sub, extensions: ['authorityKeyIdentifier=keyid:always,issuer:always']";
+  const w = world(ROOT + SUB + key("www", 3, named));
+  await w.applied();
+  expect(isIssued(w, "www", "sub")).toBe(true);
+  expect(openssl(w, "verify", "-CAfile", "root.pem", "-untrusted", "sub.pem", "www.pem")).toBe("www.pem: OK\n");
+  expect(await w.steps()).toEqual(["keep root", "keep sub", "keep www"]);
+  w.declare(
+    ROOT + SUB.replace("[v3_ca]", "[v3_ca, 'nameConstraints=permitted;DNS:example.com']") + key("www", 3, named),
+  );
+  await w.applied();
+  expect(isIssued(w, "www", "sub")).toBe(true);
+  expect(await w.steps()).toEqual(["keep root", "keep sub", "keep www"]);
 });

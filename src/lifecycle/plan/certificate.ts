@@ -3,7 +3,7 @@
  * @module
  */
 import { digestByName } from "../../cryptoki/mechanisms.ts";
-import { buildExtensions } from "../../x509/extensions.ts";
+import { type Authority, buildExtensions, keyIdentifierIn } from "../../x509/extensions.ts";
 import { formatName, type Name, parseName, sameName } from "../../x509/names.ts";
 import {
   type CertificateFacts,
@@ -31,14 +31,30 @@ export interface IssuerState {
   readonly certificate: CertificateFacts | undefined;
   /** The name that it has after this plan. */
   readonly subject: Name;
-  /** SubjectPublicKeyInfo; undefined for a key that is made in this plan. */
-  readonly spki: Uint8Array | undefined;
+  /** What its certificate is named by after this plan; undefined for a key that is made in it. */
+  readonly authority: Authority | undefined;
   /** When the certificate that it will have after this plan ends. */
   readonly notAfter: Date;
   /** Whether its certificate changes in this plan. */
   readonly changes: boolean;
   /** Whether its key changes in this plan, so that every child needs a new certificate. */
   readonly newKey: boolean;
+}
+
+/** What a certificate will be named by that a plan makes for a key that is there. @param spki SubjectPublicKeyInfo */
+export function authorityToBe(
+  { subject, extensions }: CertificateDeclaration,
+  issuer: IssuerState | undefined,
+  spki: Uint8Array,
+): Authority {
+  const name = parseName(subject!);
+  const own = buildExtensions(extensions, {
+    subject: name,
+    spki,
+    ...(issuer?.authority && { issuer: issuer.authority }),
+  });
+  // It will have a serial number that no other has.
+  return { keyIdentifier: keyIdentifierIn(own, spki), issuer: issuer?.subject ?? name, serial: new Uint8Array() };
 }
 
 /** Why a certificate is to be made again; undefined when it is to be kept. */
@@ -189,14 +205,12 @@ function extensionsDiffer(
   facts: CertificateFacts,
   issuer: IssuerState | undefined,
 ): string | undefined {
-  const spki = issuer?.spki;
-  if (declared.issuer !== undefined && spki === undefined) return undefined;
-  // An issuer's certificate that is made in this plan has a serial number that no other has.
-  const serial = Buffer.from(issuer?.certificate?.serial ?? "", "hex");
+  const authority = issuer?.authority;
+  if (declared.issuer !== undefined && authority === undefined) return undefined;
   const wanted = buildExtensions(declared.extensions, {
     subject: facts.subject,
     spki: facts.spki,
-    ...(issuer === undefined || spki === undefined ? {} : { issuer: { spki, name: issuer.subject, serial } }),
+    ...(authority === undefined ? {} : { issuer: authority }),
   });
   const actual = readExtensions(facts.der);
   for (const { oid, critical, value } of wanted) {

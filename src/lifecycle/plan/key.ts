@@ -8,7 +8,7 @@ import type { KeyDeclaration } from "../declaration.ts";
 import { archiveAt, finalIdentity, type Identity, newIdentity } from "../identities.ts";
 import type { Observation, SeenObject, SeenPresent } from "../observation.ts";
 import { checkCapability } from "./capability.ts";
-import { certificateFacts, certificatePlan, type IssuerState, renewal } from "./certificate.ts";
+import { authorityToBe, certificateFacts, certificatePlan, type IssuerState, renewal } from "./certificate.ts";
 import { type Disentangled, disentangle, type KeyObjects } from "./disentangle.ts";
 import { drift } from "./drift.ts";
 import { isRemains, keyObjects, leftoversOf, unreadable } from "./key-objects.ts";
@@ -305,7 +305,7 @@ class KeyPlanner {
       name: this.#key.name,
       certificate: undefined,
       subject: parseName(declared.subject!),
-      spki: of.spki === undefined ? undefined : Buffer.from(of.spki, "base64"),
+      authority: of.spki === undefined ? undefined : authorityToBe(declared, issuer, Buffer.from(of.spki, "base64")),
       notAfter: new Date(certificate.notAfter),
       changes: true,
       newKey: of.newKey,

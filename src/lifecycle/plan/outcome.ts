@@ -2,6 +2,7 @@
  * What planning a key comes to: its steps, and what they mean for the keys that it issues for.
  * @module
  */
+import { authorityOf } from "../../x509/extensions.ts";
 import type { CertificateFacts } from "../../x509/read.ts";
 import type { IssuerState } from "./certificate.ts";
 import type { Step } from "./steps.ts";
@@ -20,10 +21,18 @@ export interface KeyOutcome {
 export function unchanged(name: string, steps: readonly Step[], facts: CertificateFacts | undefined): KeyOutcome {
   const outcome = { steps, refused: false, certificate: facts };
   if (facts === undefined) return outcome;
-  const { subject, spki, notAfter } = facts;
+  const { subject, notAfter } = facts;
   return {
     ...outcome,
-    asIssuer: { name, certificate: facts, subject, spki, notAfter, changes: false, newKey: false },
+    asIssuer: {
+      name,
+      certificate: facts,
+      subject,
+      authority: authorityOf(facts),
+      notAfter,
+      changes: false,
+      newKey: false,
+    },
   };
 }
 

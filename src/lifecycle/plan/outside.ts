@@ -3,6 +3,7 @@
  * there, what the key has stays as it is.
  * @module
  */
+import { authorityOf } from "../../x509/extensions.ts";
 import { parseName } from "../../x509/names.ts";
 import { type CertificateFacts, fingerprint, readCertificate } from "../../x509/read.ts";
 import { requestInfo } from "../../x509/requests.ts";
@@ -132,8 +133,8 @@ function take(
 }
 
 function changed(name: string, steps: KeySteps, certificate: CertificateFacts, newKey: boolean): KeyOutcome {
-  const { subject, spki, notAfter } = certificate;
-  const asIssuer = { name, certificate, subject, spki, notAfter, changes: true, newKey };
+  const { subject, notAfter } = certificate;
+  const asIssuer = { name, certificate, subject, authority: authorityOf(certificate), notAfter, changes: true, newKey };
   return { steps: steps.steps, refused: false, certificate: undefined, asIssuer };
 }
 
