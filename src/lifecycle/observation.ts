@@ -80,6 +80,8 @@ export type SeenFile =
   | {
       readonly state: "present";
       readonly sha256: string;
+      /** SHA-256 of the first certificate in it; absent where there is none. */
+      readonly first?: string;
       readonly mode: number;
       /** Whether it is its declared owner's; true where none is declared. */
       readonly owned: boolean;

@@ -26,13 +26,6 @@ export async function observe(
   accesses: ReadonlyMap<string, Access>,
   surroundings: Surroundings,
 ): Promise<Observation> {
-  const tokens: Record<string, SeenToken> = {};
-  for (const name of Object.keys(declaration.tokens)) {
-    const access = accesses.get(name);
-    if (access === undefined) continue;
-    const keys = Object.values(declaration.keys).filter(({ token }) => token === name);
-    tokens[name] = await observeToken(access, keys, surroundings);
-  }
   const pendingHooks: string[] = [];
   const replacing: Record<string, SeenReplacement> = {};
   for (const key of Object.values(declaration.keys)) {
@@ -41,6 +34,14 @@ export async function observe(
     if (isMarked(keyMarker("hooks", access, key, surroundings))) pendingHooks.push(key.name);
     const replacement = replacementIn(keyMarker("replacements", access, key, surroundings));
     if (replacement !== undefined) replacing[key.name] = replacement;
+  }
+  // After the markers: one that another run makes meanwhile is not taken for a stale one.
+  const tokens: Record<string, SeenToken> = {};
+  for (const name of Object.keys(declaration.tokens)) {
+    const access = accesses.get(name);
+    if (access === undefined) continue;
+    const keys = Object.values(declaration.keys).filter(({ token }) => token === name);
+    tokens[name] = await observeToken(access, keys, surroundings);
   }
   const pendingInitHooks = Object.values(declaration.tokens)
     .filter((token) => isMarked(tokenMarker(token, surroundings)))

@@ -1,9 +1,12 @@
 /** Keys of an outside CA, beyond what every token is tested with: renewal by a new key, tokens that keep no two, CAs. */
 import { X509Certificate } from "node:crypto";
-import { existsSync } from "node:fs";
+import { existsSync, rmSync } from "node:fs";
 import { expect, onTestFinished, test } from "vitest";
+import { FAMILIES } from "../../src/families/families.ts";
 import { plan } from "../../src/lifecycle/plan/plan.ts";
+import { certificateTemplate } from "../../src/lifecycle/templates.ts";
 import { formatName } from "../../src/x509/names.ts";
+import { readCertificate } from "../../src/x509/read.ts";
 import { readRequest } from "../../src/x509/requests.ts";
 import { outsideCa } from "../support/outside-ca.ts";
 import { World } from "../support/world.ts";
@@ -157,4 +160,68 @@ test("a certificate that has ended is not taken", async () => {
   expect((await w.plan()).steps).toMatchObject([
     { action: "refuse", reason: expect.stringMatching(/^the certificate in out.crt ended on /) },
   ]);
+});
+
+test("a file that shows the certificate with those above it is not left behind by a newer one", async () => {
+  const w = world(`${BOTH}, publish: [{ path: full.pem, what: fullchain }]`);
+  await w.applied();
+  const ca = outsideCa(w);
+  ca.issue("requests/out.csr", "leaf.crt");
+  w.write("out.crt", `${w.read("leaf.crt")}${w.read("x.crt")}`);
+  await w.applied();
+  ca.issue("requests/out.csr", "leaf.crt", 60);
+  const newer = readCertificate(Buffer.from(new X509Certificate(w.read("leaf.crt")).raw));
+  rmSync(w.path("out.crt"));
+  expect(await w.steps()).toEqual(["keep out"]);
+  await w.within(async (session) => {
+    await session.create(certificateTemplate(newer, { id: "01", label: "out" }, FAMILIES[0]!));
+  });
+  expect(await w.steps()).toEqual(["archive out", "wait out"]);
+  await w.applied();
+  expect((await w.plan()).steps).toMatchObject([
+    { action: "wait", reason: expect.stringMatching(/^full.pem needs the certificates above/) },
+  ]);
+});
+
+test("a child whose published chain cannot be made any more is refused before its key is replaced", async () => {
+  const w = world(BOTH);
+  w.write(
+    "keys.yaml",
+    `${w.read("keys.yaml").replace("csr:", "extensions: [v3_ca], csr:")}  www: { token: demo, id: 2, type: EC:P-256, retireOld: destroy, certificate: { subject: CN=www, issuer: out, validity: 1d, publish: [{ path: full.pem, what: fullchain }] } }\n`,
+  );
+  await w.applied();
+  outsideCa(w).issue("requests/out.csr", "out.crt");
+  await w.applied();
+  rmSync(w.path("out.crt"));
+  const before = await w.objects();
+  expect(await w.applied({ rotate: ["www"] })).toEqual(["out kept", "www refused"]);
+  expect(await w.objects()).toEqual(before);
+});
+
+test("the certificate of the key that was replaced is passed over while it still lies in the import file", async () => {
+  const w = world(BOTH, ", retireOld: destroy");
+  await w.applied();
+  const ca = outsideCa(w);
+  ca.issue("requests/out.csr", "out.crt");
+  await w.applied();
+  const old = w.read("out.crt");
+  await w.applied({ rotate: ["out"] });
+  w.now = new Date(w.now.getTime() + 5000);
+  await new Promise((resolve) => setTimeout(resolve, 1100));
+  ca.issue("requests/out.csr", "out.crt");
+  expect(await w.applied()).toEqual(["out done"]);
+  w.write("out.crt", old);
+  expect(await w.steps()).toEqual(["keep out"]);
+});
+
+test("a certificate renewed in place leaves nothing for a second run", async () => {
+  const w = world(BOTH, ", retireOld: destroy");
+  await w.applied();
+  const ca = outsideCa(w);
+  ca.issue("requests/out.csr", "out.crt");
+  await w.applied();
+  ca.issue("requests/out.csr", "out.crt", 60);
+  expect(await w.steps()).toEqual(["import out", "archive out", "retire out"]);
+  await w.applied();
+  expect(await w.steps()).toEqual(["keep out"]);
 });

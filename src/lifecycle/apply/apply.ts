@@ -5,6 +5,7 @@
 import { KeywrightError } from "../../cryptoki/errors.ts";
 import { type Access, type Surroundings, withTokens } from "../access.ts";
 import type { Declaration, TokenDeclaration } from "../declaration.ts";
+import type { Observation } from "../observation.ts";
 import { observe } from "../observe.ts";
 import { type PlanOptions, plan } from "../plan/plan.ts";
 import { hasChanges, type Plan, refusals, type Step, samePlan } from "../plan/steps.ts";
@@ -54,8 +55,12 @@ export async function apply(
   const now = options.planned === undefined ? surroundings.now() : new Date(options.planned.now);
   if (options.planned !== undefined) requireRecent(now, surroundings.now());
   const planOptions = { rotate: options.planned?.rotate ?? options.rotate ?? [] };
-  const look = async (accesses: ReadonlyMap<string, Access>) =>
-    plan(declaration, await observe(declaration, accesses, surroundings), now, planOptions);
+  let replacing: Observation["replacing"] = {};
+  const look = async (accesses: ReadonlyMap<string, Access>) => {
+    const observation = await observe(declaration, accesses, surroundings);
+    replacing = observation.replacing;
+    return plan(declaration, observation, now, planOptions);
+  };
   const tokens = usedTokens(declaration);
   const locks = lockOptions(declaration, options);
   const carryOut = async (accesses: ReadonlyMap<string, Access>, made: Plan) => {
@@ -66,7 +71,7 @@ export async function apply(
       if (access?.state !== "present") throw new StalePlanError();
       await told(step, options.progress, () => runTokenHook(access.declared, access.token.uri, surroundings));
     }
-    return execute(made, declaration, accesses, surroundings, options.progress);
+    return execute(made, declaration, accesses, surroundings, replacing, options.progress);
   };
 
   const first = await withTokens(tokens, surroundings, async (accesses) => {

@@ -7,6 +7,7 @@ import { KeywrightError } from "../../cryptoki/errors.ts";
 import { HostError } from "../../host/errors.ts";
 import type { Access, Surroundings } from "../access.ts";
 import type { Declaration, KeyDeclaration } from "../declaration.ts";
+import type { Observation, SeenReplacement } from "../observation.ts";
 import type { Plan, Step } from "../plan/steps.ts";
 import { KeyRun } from "./key-run.ts";
 import { ApplyError } from "./keys.ts";
@@ -24,12 +25,16 @@ export interface Progress {
   end(step: Step, error?: Error): void;
 }
 
-/** Carries out the steps of every key; tokens are initialised before, see initialise.ts. */
+/**
+ * Carries out the steps of every key; tokens are initialised before, see initialise.ts.
+ * @param replacing what was half-done when the plan was made; the markers of what is not any more are removed
+ */
 export async function execute(
   plan: Plan,
   declaration: Declaration,
   accesses: ReadonlyMap<string, Access>,
   surroundings: Surroundings,
+  replacing: Observation["replacing"],
   progress: Progress,
 ): Promise<KeyResult[]> {
   const results: KeyResult[] = [];
@@ -44,7 +49,7 @@ export async function execute(
           status: "failed" as const,
           error: new ApplyError(`not done, because its issuer ${issuer} failed`),
         }
-      : await executeKey(steps, key, declaration, accesses, surroundings, progress);
+      : await executeKey(steps, new KeyRun(key, declaration, accesses, surroundings), replacing[key.name], progress);
     if (result.status === "failed") failed.add(key.name);
     results.push(result);
   }
@@ -61,18 +66,16 @@ function changes({ action }: Step): boolean {
 
 async function executeKey(
   steps: readonly Step[],
-  key: KeyDeclaration,
-  declaration: Declaration,
-  accesses: ReadonlyMap<string, Access>,
-  surroundings: Surroundings,
+  run: KeyRun,
+  replacement: SeenReplacement | undefined,
   progress: Progress,
 ): Promise<KeyResult> {
-  const run = new KeyRun(key, declaration, accesses, surroundings);
+  const { key } = run;
   const only = steps.find((step) => !changes(step));
   if (!steps.some(changes)) {
     const status = { keep: "kept", wait: "waiting", skip: "skipped", refuse: "refused" } as const;
     const idle = (only?.action ?? "keep") as keyof typeof status;
-    if (idle === "keep") await run.settled();
+    if (idle === "keep" && replacement !== undefined) await run.settled(replacement);
     return { key: key.name, status: status[idle] };
   }
   for (const step of steps.filter(changes)) {

@@ -21,7 +21,8 @@ import type { Access, PresentToken, Surroundings } from "../access.ts";
 import type { Declaration, KeyDeclaration } from "../declaration.ts";
 import { runHook } from "../hooks.ts";
 import { finalIdentity, newIdentity } from "../identities.ts";
-import { isMarked, keyMarker, type Marker, mark, unmark } from "../markers.ts";
+import { isMarked, keyMarker, type Marker, mark, replacementIn, unmark } from "../markers.ts";
+import type { SeenReplacement } from "../observation.ts";
 import { isOutside } from "../plan/outside.ts";
 import { keyUri, needsIssuers } from "../plan/publish.ts";
 import { publicKeysOf, type Step } from "../plan/steps.ts";
@@ -133,10 +134,18 @@ export class KeyRun {
     await retire(this.#at, objects);
   }
 
-  /** Nothing of the key is half-done any more. */
-  async settled(): Promise<void> {
-    if (this.#accesses.get(this.#key.token)?.state !== "present") return;
-    if (isMarked(this.#replacement)) await unmark(this.#replacement);
+  /**
+   * Nothing of the key is half-done any more.
+   * @param seen what was seen of it, for a run that holds no lock: another may have begun something since
+   */
+  async settled(seen?: SeenReplacement): Promise<void> {
+    const marker = this.#replacement;
+    if (seen !== undefined && JSON.stringify(replacementIn(marker)) !== JSON.stringify(seen)) return;
+    if (isMarked(marker)) await unmark(marker);
+  }
+
+  get key(): KeyDeclaration {
+    return this.#key;
   }
 
   async #issue({ identity, certificate }: StepOf<"issue" | "adopt" | "renew">): Promise<void> {

@@ -3,6 +3,7 @@
  * @module
  */
 import { dirname, resolve } from "node:path";
+import { fingerprint } from "../../x509/read.ts";
 import type { Declaration, KeyDeclaration, PublishWhat } from "../declaration.ts";
 import { finalIdentity } from "../identities.ts";
 import type { Observation } from "../observation.ts";
@@ -52,7 +53,7 @@ export function withFiles(
   key: KeyDeclaration,
   outcome: KeyOutcome,
   outcomes: ReadonlyMap<string, KeyOutcome>,
-): Step[] {
+): KeyOutcome {
   const publishes = (step: Step) => step.action === "publish" || step.action === "hook";
   const { steps } = outcome;
   // What makes room for a new key goes before it; what was replaced goes last.
@@ -63,17 +64,32 @@ export function withFiles(
     ...steps.filter(last),
   ];
   const { certificate } = key;
-  if (outcome.refused || certificate === undefined) return ordered;
+  const withSteps = (all: readonly Step[]): KeyOutcome => ({ ...outcome, steps: all });
+  if (outcome.refused || certificate === undefined) return withSteps(ordered);
   const issuers = issuersAbove(declaration, observation, key, outcome, outcomes);
   const lacking = (what: PublishWhat) =>
     needsIssuers(what) &&
     ("unavailable" in issuers || (what === "chain" && isOutside(key) && issuers.ders?.length === 0));
-  if (ordered.some(publishes)) return ordered.flatMap((step) => withoutLacking(step, lacking));
-  const of = { key: key.name, token: key.token };
-  const seen = observation.tokens[key.token]!;
-  if (outcome.certificate === undefined || seen.state !== "present") return ordered;
-  const uri = keyUri(seen.uri, finalIdentity(key));
   const folder = dirname(declaration.file);
+  const of = { key: key.name, token: key.token };
+  const needs = (path: string) => {
+    const above =
+      "unavailable" in issuers ? issuers.unavailable : `those above it, which ${certificate.import} does not hold`;
+    return `${path} needs ${above}`;
+  };
+  if (ordered.some(publishes)) {
+    // It would go on showing the old certificate.
+    const left = certificate.publish.find(
+      ({ path, what }) => lacking(what) && observation.files[resolve(folder, path)]?.state === "present",
+    );
+    if (left === undefined || outcome.certificate !== undefined)
+      return withSteps(ordered.flatMap((step) => withoutLacking(step, lacking)));
+    const hints = ["put them after the certificate in the import file; or take the file away, if it is not wanted"];
+    return stopped([{ action: "refuse", ...of, reason: needs(left.path), hints, pin: false }]);
+  }
+  const seen = observation.tokens[key.token]!;
+  if (outcome.certificate === undefined || seen.state !== "present") return withSteps(ordered);
+  const uri = keyUri(seen.uri, finalIdentity(key));
   const { der } = outcome.certificate;
   const stale = certificate.publish.filter(({ path, what, mode }) => {
     const file = observation.files[resolve(folder, path)];
@@ -84,15 +100,14 @@ export function withFiles(
     if (needsIssuers(what) && ders === undefined) return true;
     return file.sha256 !== sha256(publishedContents(what, { certificate: der, issuers: ders ?? [] }, uri));
   });
-  const missing = certificate.publish.find(
-    ({ path, what }) => lacking(what) && observation.files[resolve(folder, path)]?.state === "absent",
-  );
-  const waits: Step[] = [];
-  if (missing !== undefined) {
-    const what =
-      "unavailable" in issuers ? issuers.unavailable : `those above it, which ${certificate.import} does not hold`;
-    waits.push({ action: "wait", ...of, reason: `${missing.path} needs ${what}` });
-  }
+  const missing = certificate.publish.find(({ path, what }) => {
+    const file = observation.files[resolve(folder, path)];
+    if (!lacking(what)) return false;
+    return (
+      file?.state === "absent" || (file?.state === "present" && what === "fullchain" && file.first !== fingerprint(der))
+    );
+  });
+  const waits: Step[] = missing === undefined ? [] : [{ action: "wait", ...of, reason: needs(missing.path) }];
   const pending = certificate.hook !== undefined && observation.pendingHooks.includes(key.name);
   const reason = stale.length > 0 ? "a file is missing or different" : "its hook has not run to its end";
   const more: Step[] = [];
@@ -100,12 +115,12 @@ export function withFiles(
   if (certificate.hook !== undefined && (stale.length > 0 || pending)) {
     more.push({ action: "hook", ...of, hook: certificate.hook, reason });
   }
-  if (more.length + waits.length === 0) return ordered;
+  if (more.length + waits.length === 0) return withSteps(ordered);
   const before = ordered.filter((step) => step.action !== "keep" && !last(step));
-  return [...before, ...more, ...ordered.filter(last), ...waits];
+  return withSteps([...before, ...more, ...ordered.filter(last), ...waits]);
 }
 
-/** A certificate that is published for the first time, without the files that need what is not there. */
+/** The files of a step that need nothing that is not there. */
 function withoutLacking(step: Step, lacking: (what: PublishWhat) => boolean): Step[] {
   if (step.action !== "publish") return [step];
   const files = step.files.filter(({ what }) => !lacking(what));

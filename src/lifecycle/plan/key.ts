@@ -248,7 +248,7 @@ class KeyPlanner {
     this.#steps.archive(found.archive);
     if (declared === undefined) return this.#keep(undefined, objects);
     if (isOutside(this.#key)) {
-      const outcome = planOutside(this.#context, this.#steps, found);
+      const outcome = planOutside(this.#context, this.#steps, found, objects.archived);
       if (outcome === undefined) return this.#keep(found.certificate, objects);
       return "rotate" in outcome ? this.#rotate(outcome.rotate, found, objects) : outcome;
     }

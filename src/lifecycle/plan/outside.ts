@@ -4,7 +4,7 @@
  * @module
  */
 import { authorityOf } from "../../x509/extensions.ts";
-import { parseName } from "../../x509/names.ts";
+import { parseName, sameName } from "../../x509/names.ts";
 import { type CertificateFacts, fingerprint, readCertificate } from "../../x509/read.ts";
 import { requestInfo } from "../../x509/requests.ts";
 import type { CertificateDeclaration, KeyDeclaration } from "../declaration.ts";
@@ -47,11 +47,12 @@ export function planOutside(
   context: OutsideContext,
   steps: KeySteps,
   found: Disentangled,
+  archived: readonly SeenObject[],
 ): KeyOutcome | { rotate: string } | undefined {
   const { key, now } = context;
   const { certificate } = found;
   const arrived = arrival(context, [found]);
-  if (arrived !== undefined) return take(context, steps, arrived.facts, arrived.of);
+  if (arrived !== undefined) return take(context, steps, arrived.facts, arrived.of, archived);
   const facts = certificateFacts(certificate);
   if (facts === undefined) {
     ask(context, steps, found, finalIdentity(key), "the key has no certificate");
@@ -78,7 +79,7 @@ export function planReplacement(
 ): KeyOutcome {
   const { key } = context;
   const arrived = arrival(context, current === undefined ? [found] : [found, current]);
-  if (arrived?.of === current && current !== undefined) return take(context, steps, arrived!.facts, current);
+  if (arrived?.of === current && current !== undefined) return take(context, steps, arrived!.facts, current, archived);
   if (arrived === undefined) {
     ask(context, steps, found, newIdentity(key), "its replacement has no certificate");
     return unchanged(key.name, steps.steps, certificateFacts(current?.certificate));
@@ -103,6 +104,12 @@ function arrival(
   const facts = readCertificate(Buffer.from(seen.der, "base64"));
   const of = candidates.find(({ publicKey }) => publicKey === undefined || publicKey === fingerprint(facts.spki));
   if (of === undefined) {
+    // That of a key that was replaced, and nobody has taken the file away.
+    const isOld = candidates.some(({ certificate }) => {
+      const present = certificateFacts(certificate);
+      return present !== undefined && present.notBefore > facts.notBefore && sameName(present.subject, facts.subject);
+    });
+    if (isOld) return undefined;
     throw new Refusal(`the certificate in ${file} does not match the key`, [
       "it was made for another key; send the request of this one again",
     ]);
@@ -124,11 +131,15 @@ function take(
   steps: KeySteps,
   facts: CertificateFacts,
   { certificate }: Disentangled,
+  archived: readonly SeenObject[],
 ): KeyOutcome {
   const reason = certificate === undefined ? "it came" : "a newer one came";
   steps.import(finalIdentity(key), key.certificate!.import!, facts.notAfter, reason);
   steps.publish(reason);
-  if (certificate !== undefined) steps.archive([certificate]);
+  if (certificate !== undefined) {
+    steps.archive([certificate]);
+    steps.retireReplaced(archived);
+  }
   return changed(key.name, steps, facts, false);
 }
 

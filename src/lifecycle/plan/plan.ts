@@ -40,7 +40,7 @@ export function plan(declaration: Declaration, observation: Observation, now: Da
   }
   for (const key of issuersFirst(declaration)) {
     const decided = planOne(declaration, observation, key, rotate.includes(key.name), now, outcomes);
-    const whole = { ...decided, steps: withFiles(declaration, observation, key, decided, outcomes) };
+    const whole = withFiles(declaration, observation, key, decided, outcomes);
     const outcome = refuseUnwritable(declaration, observation, key, whole);
     outcomes.set(key.name, outcome);
     steps.push(...outcome.steps);
