@@ -3,9 +3,22 @@
  * @module
  */
 import { randomBytes } from "node:crypto";
-import { accessSync, mkdirSync, readFileSync, statSync } from "node:fs";
-import { type FileHandle, open, rename, unlink } from "node:fs/promises";
+import {
+  accessSync,
+  closeSync,
+  fchmodSync,
+  fchownSync,
+  fsync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
 import { basename, dirname, join } from "node:path";
+import { promisify } from "node:util";
 import { explainSystem, HostError, systemCode } from "./errors.ts";
 
 /**
@@ -26,6 +39,9 @@ export interface WriteOptions {
   readonly owner?: { readonly uid: number; readonly gid: number } | undefined;
 }
 
+/** The one thing with files that is worth a thread: it waits for the disk. */
+const sync = promisify(fsync);
+
 /**
  * Writes a file so that another program sees the old contents or the new, never a part: a temporary file beside it,
  * synced, renamed over it, and the folder synced.
@@ -34,20 +50,24 @@ export interface WriteOptions {
 export async function writeAtomic(path: string, data: Uint8Array | string, options: WriteOptions = {}): Promise<void> {
   const folder = dirname(path);
   const temporary = join(folder, `.${basename(path)}.${randomBytes(6).toString("hex")}.tmp`);
-  let file: FileHandle | undefined;
+  let file: number | undefined;
   try {
-    file = await open(temporary, "wx", 0o600);
-    await file.writeFile(data);
-    await file.chmod(options.mode ?? 0o600);
-    if (options.owner !== undefined) await file.chown(options.owner.uid, options.owner.gid);
-    await file.sync();
-    await file.close();
+    file = openSync(temporary, "wx", 0o600);
+    writeFileSync(file, data);
+    fchmodSync(file, options.mode ?? 0o600);
+    if (options.owner !== undefined) fchownSync(file, options.owner.uid, options.owner.gid);
+    await sync(file);
+    closeSync(file);
     file = undefined;
-    await rename(temporary, path);
+    renameSync(temporary, path);
     await syncFolder(folder);
   } catch (error) {
-    await file?.close().catch(() => undefined);
-    await unlink(temporary).catch(() => undefined);
+    try {
+      if (file !== undefined) closeSync(file);
+      rmSync(temporary, { force: true });
+    } catch {
+      // What is told is what went wrong first.
+    }
     const hints = ["ENOSPC", "EDQUOT"].includes(systemCode(error) ?? "")
       ? ["make room and run it again; what was there before is as it was"]
       : ["look at the owner and mode of its folder"];
@@ -56,11 +76,11 @@ export async function writeAtomic(path: string, data: Uint8Array | string, optio
 }
 
 async function syncFolder(folder: string): Promise<void> {
-  const handle = await open(folder, "r");
+  const fd = openSync(folder, "r");
   try {
-    await handle.sync();
+    await sync(fd);
   } finally {
-    await handle.close();
+    closeSync(fd);
   }
 }
 

@@ -200,15 +200,15 @@ export type AttributeName = keyof typeof CKA;
 /** CKF_ARRAY_ATTRIBUTE: set in the code of every attribute that holds a list. */
 export const ARRAY_ATTRIBUTE = 0x40000000;
 
-const NAMES = namesByCode(CKA);
+const nameOf = namesByCode(CKA);
 
 /** The kind of an attribute's value; `"bytes"` for a code that is not in the table. */
 export function attributeKind(code: number): ValueKind {
-  const name = NAMES.get(code);
+  const name = nameOf(code);
   return name === undefined ? "bytes" : CKA[name][1];
 }
 
 /** `0x3` is `"CKA_LABEL"`, an unknown code `"CKA 0x00009999"`, a vendor's `"CKA vendor 0x80000001"`. */
 export function attributeName(code: number): string {
-  return NAMES.get(code) ?? vendorName("CKA", code);
+  return nameOf(code) ?? vendorName("CKA", code);
 }

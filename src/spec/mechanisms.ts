@@ -494,17 +494,17 @@ export const CKM = {
 /** The name of a standard mechanism, such as `"CKM_ECDSA_SHA256"`. */
 export type MechanismName = keyof typeof CKM;
 
-const NAMES = namesByCode(CKM);
+const nameOf = namesByCode(CKM);
 
 /** The kind of a mechanism's parameter; `"raw"` for a code that is not in the table. */
 export function parameterKind(code: number): ParameterKind {
-  const name = NAMES.get(code);
+  const name = nameOf(code);
   return name === undefined ? "raw" : CKM[name][1];
 }
 
 /** `0x1041` is `"CKM_ECDSA"`, an unknown code `"CKM 0x00009999"`, a vendor's `"CKM vendor 0x80000001"`. */
 export function mechanismName(code: number): string {
-  return NAMES.get(code) ?? vendorName("CKM", code);
+  return nameOf(code) ?? vendorName("CKM", code);
 }
 
 /** The code of a mechanism by its name, `CKM_` optional; undefined if there is none of that name. */

@@ -260,6 +260,6 @@ export const profileName: (code: number) => string = namer("CKP", CKP);
 export const sessionStateName: (code: number) => string = namer("CKS", CKS);
 
 function namer(prefix: string, table: Record<string, readonly [number, Since?]>): (code: number) => string {
-  const names = namesByCode(table);
-  return (code) => names.get(code) ?? vendorName(prefix, code);
+  const nameOf = namesByCode(table);
+  return (code) => nameOf(code) ?? vendorName(prefix, code);
 }

@@ -140,15 +140,15 @@ export const CKR = {
 /** The name of a standard return value, such as `"CKR_PIN_LOCKED"`. */
 export type ReturnName = keyof typeof CKR;
 
-const NAMES = namesByCode(CKR);
+const nameOf = namesByCode(CKR);
 
 /** `0xa0` is `"CKR_PIN_INCORRECT"`, a vendor's code `"CKR vendor 0x80000001"`. */
 export function returnName(code: number): string {
-  return NAMES.get(code) ?? vendorName("CKR", code);
+  return nameOf(code) ?? vendorName("CKR", code);
 }
 
 /** What a return value means, and what to do next; both empty for a code that is not in the table. */
 export function explainReturn(code: number): { meaning: string; next: string } {
-  const name = NAMES.get(code);
+  const name = nameOf(code);
   return name === undefined ? { meaning: "", next: "" } : { meaning: CKR[name][1], next: CKR[name][2] };
 }

@@ -62,7 +62,7 @@ const pinKinds = {
 };
 
 const pin = either<PinFields>(
-  { oneOf: Object.values(pinKinds).map((kind) => kind.schema) },
+  () => ({ oneOf: Object.values(pinKinds).map((kind) => kind.schema) }),
   ({ node }) => {
     if (!isMap(node)) return undefined;
     const kind = (Object.keys(pinKinds) as (keyof typeof pinKinds)[]).find((name) => node.has(name));
@@ -131,7 +131,7 @@ const certificateFields = object("a certificate", {
 });
 
 const certificate = either<ReadOf<typeof certificateFields> | "none">(
-  { oneOf: [{ const: "none" }, certificateFields.schema] },
+  () => ({ oneOf: [{ const: "none" }, certificateFields.schema] }),
   ({ node }) => {
     if (isMap(node)) return certificateFields;
     return isScalar(node) && node.value === "none" ? oneOf("a certificate", "none") : undefined;

@@ -78,6 +78,7 @@ export type JsonSchema = { readonly [key: string]: unknown };
 
 /** How a value is read and described. */
 export interface Field<T> {
+  /** Made when it is asked for, where it is made of others: reading needs none. */
   readonly schema: JsonSchema;
   /** The value; undefined when it is not one, and the fault is then noted. */
   read(at: Cursor): T | undefined;
@@ -115,13 +116,15 @@ type ReadMembers<M extends Members> = {
 export function object<M extends Members>(what: string, members: M): Field<ReadMembers<M>> {
   const names = Object.keys(members);
   return {
-    schema: {
-      type: "object",
-      additionalProperties: false,
-      required: names.filter((name) => members[name]!.required),
-      properties: Object.fromEntries(
-        names.map((name) => [name, { ...members[name]!.field.schema, description: members[name]!.about }]),
-      ),
+    get schema() {
+      return {
+        type: "object",
+        additionalProperties: false,
+        required: names.filter((name) => members[name]!.required),
+        properties: Object.fromEntries(
+          names.map((name) => [name, { ...members[name]!.field.schema, description: members[name]!.about }]),
+        ),
+      };
     },
     read(at) {
       if (!isMap(at.node)) return at.fail(`${what} is a mapping, here is ${at.found}`);
@@ -159,7 +162,9 @@ export function object<M extends Members>(what: string, members: M): Field<ReadM
 /** A mapping of names that the writer chooses. */
 export function record<T>(what: string, field: Field<T>, name: RegExp, nameRule: string): Field<Record<string, T>> {
   return {
-    schema: { type: "object", additionalProperties: field.schema, propertyNames: { pattern: name.source } },
+    get schema() {
+      return { type: "object", additionalProperties: field.schema, propertyNames: { pattern: name.source } };
+    },
     read(at) {
       if (!isMap(at.node)) return at.fail(`${what} is a mapping of names, here is ${at.found}`);
       const values: Record<string, T> = {};
@@ -183,7 +188,9 @@ export function record<T>(what: string, field: Field<T>, name: RegExp, nameRule:
 
 export function list<T>(what: string, field: Field<T>): Field<readonly T[]> {
   return {
-    schema: { type: "array", items: field.schema },
+    get schema() {
+      return { type: "array", items: field.schema };
+    },
     read(at) {
       if (!isSeq(at.node)) return at.fail(`${what} is a list, here is ${at.found}`, "a list of one is written [ it ]");
       const values = at.node.items.map((item, i) => field.read(at.child(item, String(i))));
@@ -265,13 +272,15 @@ export function oneOf<T extends string>(what: string, ...choices: readonly T[]):
  * @param isSecret whether what stands there may be a secret, which no message repeats
  */
 export function either<T>(
-  schema: JsonSchema,
+  schema: () => JsonSchema,
   choose: (at: Cursor) => Field<T> | undefined,
   expected: string,
   isSecret = false,
 ): Field<T> {
   return {
-    schema,
+    get schema() {
+      return schema();
+    },
     read(at) {
       const field = choose(at);
       return field === undefined ? at.fail(isSecret ? expected : `${expected}, here is ${at.found}`) : field.read(at);
