@@ -5,12 +5,10 @@
 import { createHash } from "node:crypto";
 import { accessSync, constants, readFileSync, statSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
-import { CodecError } from "../codec/errors.ts";
-import { decodePem } from "../codec/pem.ts";
 import { findOwner } from "../host/accounts.ts";
 import { explainSystem, HostError, systemCode } from "../host/errors.ts";
 import { readFile } from "../host/files.ts";
-import { fingerprint, readCertificates } from "../x509/read.ts";
+import { fingerprint, firstFingerprint, readCertificates } from "../x509/read.ts";
 import { requestInfoOf } from "../x509/requests.ts";
 import type { Declaration } from "./declaration.ts";
 import type { Observation, SeenFile, SeenImport } from "./observation.ts";
@@ -57,26 +55,13 @@ async function observeFile(path: string, owner: string | undefined): Promise<See
     if (status === undefined) return { state: "absent", ...why };
     const contents = readFileSync(path);
     const sha256 = createHash("sha256").update(contents).digest("hex");
-    const first = firstCertificate(contents);
+    const first = firstFingerprint(contents);
     const owned = owner === undefined || blocked !== undefined || owns(await findOwner(owner), status);
     return { state: "present", sha256, ...(first && { first }), mode: status.mode & 0o777, owned, ...why };
   } catch (error) {
     return { state: "unreadable", error: explainSystem(error) };
   }
 }
-
-function firstCertificate(contents: Buffer): string | undefined {
-  if (!contents.subarray(0, CERTIFICATE.length).equals(CERTIFICATE)) return undefined;
-  try {
-    const [first] = decodePem(contents.toString("latin1"));
-    return first === undefined ? undefined : fingerprint(first.bytes);
-  } catch (error) {
-    if (error instanceof CodecError) return undefined;
-    throw error;
-  }
-}
-
-const CERTIFICATE = Buffer.from("-----BEGIN CERTIFICATE-----");
 
 function owns(owner: { uid: number; gid: number }, { uid, gid }: { uid: number; gid: number }): boolean {
   return (owner.uid === -1 || owner.uid === uid) && (owner.gid === -1 || owner.gid === gid);

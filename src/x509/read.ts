@@ -64,6 +64,19 @@ export function readCertificates(contents: Uint8Array): CertificateFacts[] {
   return blocks.map(({ bytes }) => readCertificate(bytes));
 }
 
+/** SHA-256 of the first certificate of a PEM file that begins with one; undefined for any other. */
+export function firstFingerprint(contents: Uint8Array): string | undefined {
+  const text = Buffer.from(contents.buffer, contents.byteOffset, contents.byteLength).toString("latin1");
+  if (!text.startsWith("-----BEGIN CERTIFICATE-----")) return undefined;
+  try {
+    const [first] = decodePem(text);
+    return first === undefined ? undefined : fingerprint(first.bytes);
+  } catch (error) {
+    if (error instanceof CodecError) return undefined;
+    throw error;
+  }
+}
+
 /** PEM, `CERTIFICATE`. */
 export function certificatePem(der: Uint8Array): string {
   return encodePem("CERTIFICATE", der);
