@@ -5,6 +5,7 @@
 import { createHash, X509Certificate } from "node:crypto";
 import { fromUtf8, Reader } from "../codec/bytes.ts";
 import { expectTlv, readTlv, TAG } from "../codec/der.ts";
+import { CodecError } from "../codec/errors.ts";
 import { decodePem, encodePem } from "../codec/pem.ts";
 import { X509Error } from "./errors.ts";
 import { decodeExtensions, type Extension } from "./extension-list.ts";
