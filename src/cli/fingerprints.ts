@@ -14,14 +14,18 @@ import { fingerprint } from "../x509/read.ts";
 /** An object, and what tells it from others of its id and label. */
 export interface ToldObject {
   readonly object: TokenObject;
+  /** What it is; undefined for what is neither part of a key pair nor a certificate. */
+  readonly seen: SeenObject | undefined;
   /** In hexadecimal, the most telling first; none for what has no public key, or does not tell it. */
   readonly fingerprints: readonly string[];
   /** SubjectPublicKeyInfo in DER, where it is known. */
   readonly spki: Uint8Array | undefined;
 }
 
-/** How many digits are shown; more than anybody needs, and fewer than 64. */
-const SHOWN = 16;
+/** The digits that are shown: more than anybody needs, and fewer than 64. */
+export function shown(fingerprint: string): string {
+  return fingerprint.slice(0, 16);
+}
 
 /** Looks at objects and at what stands beside them, for an EC private key mostly does not tell its public key. */
 export async function tellApart(session: Session, objects: readonly TokenObject[]): Promise<ToldObject[]> {
@@ -47,6 +51,7 @@ export async function tellApart(session: Session, objects: readonly TokenObject[
     const spki = one?.publicKey === undefined ? undefined : spkis.get(one.publicKey);
     return {
       object,
+      seen: one,
       fingerprints: [...own, ...(one?.publicKey === undefined ? [] : [one.publicKey])],
       spki: spki === undefined ? undefined : Buffer.from(spki, "base64"),
     };
@@ -66,8 +71,28 @@ export function withFingerprint(told: readonly ToldObject[], wanted: string): To
   return told.filter(({ fingerprints }) => fingerprints.some((one) => one.startsWith(wanted)));
 }
 
+/** The first objects of one id and label that belong to more than one key; none where every key stands alone. */
+export function entangled(told: readonly ToldObject[]): readonly ToldObject[] {
+  const byIdentity = new Map<string, ToldObject[]>();
+  for (const one of told) {
+    if (one.seen === undefined) continue;
+    const identity = JSON.stringify([one.seen.id, one.seen.label]);
+    byIdentity.set(identity, [...(byIdentity.get(identity) ?? []), one]);
+  }
+  return [...byIdentity.values()].find((group) => countKeys(group.map(({ seen }) => seen!)) > 1) ?? [];
+}
+
+/** A private key that does not tell its public key, though others stand beside it, is one more. */
+function countKeys(objects: readonly SeenObject[]): number {
+  const known = new Set(objects.flatMap(({ publicKey }) => publicKey ?? []));
+  const privates = objects.filter((one) => one.class === "private");
+  // Without an id nothing was matched: a lone private key is taken to belong to what stands beside it.
+  if (objects[0]?.id === "" && privates.length === 1 && known.size === 1) return 1;
+  return known.size + privates.filter(({ publicKey }) => publicKey === undefined).length;
+}
+
 /** An object as a line: its URI, and the option that tells it from others of that URI. */
 export async function choice({ object, fingerprints: [first] }: ToldObject): Promise<string> {
   const uri = await object.uri();
-  return first === undefined ? uri : `${uri} --fingerprint ${first.slice(0, SHOWN)}`;
+  return first === undefined ? uri : `${uri} --fingerprint ${shown(first)}`;
 }

@@ -86,6 +86,19 @@ export async function describeObjects(session: Session, objects: readonly TokenO
   return lines(await tellApart(session, objects), choice);
 }
 
+/** Objects of several keys under one id and label are hardly all meant. @throws ObjectChoiceError naming them */
+export async function refuseEntangled(
+  session: Session,
+  target: Target,
+  objects: readonly TokenObject[],
+): Promise<void> {
+  const { choice, entangled, tellApart } = await import("./fingerprints.ts");
+  const several = entangled(await tellApart(session, objects));
+  if (several.length === 0) return;
+  const fault = `${several.length} objects of several keys in ${session.token.uri} are ${formatUri(target.uri)}`;
+  throw new ObjectChoiceError(fault, await lines(several, choice));
+}
+
 /** The one object of a class that a target names, whatever `type` its URI has. @throws ObjectChoiceError for several */
 export async function namedObject(session: Session, target: Target, type: UriType): Promise<TokenObject> {
   const match = { ...matchOf(target), CKA_CLASS: CLASSES[type] };

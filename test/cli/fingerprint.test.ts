@@ -88,15 +88,49 @@ describe.skipIf(!peer("openssl")).each(MODULES)("$name", ({ isHere, module, stor
         expect(sh("cmp got.crt made.crt && echo same")).toBe("same");
       }
 
-      const asked = run(`key delete ${TWIN}`);
-      expect(asked).toMatchObject({ code: 5, err: expect.stringContaining("5 objects will be destroyed") });
-      expect(choices(asked.err).sort()).toEqual([first, first, second, second, own].sort());
+      const refused = run(`key delete ${TWIN}`, "--yes");
+      expect(refused).toMatchObject({
+        code: 1,
+        err: expect.stringMatching(/error: 5 objects of several keys in .* are/),
+      });
+      expect(choices(refused.err).sort()).toEqual([first, first, second, second, own].sort());
+      const asked = run(`key delete ${TWIN}`, `--fingerprint ${second}`);
+      expect(asked).toMatchObject({ code: 5, err: expect.stringContaining("3 objects will be destroyed") });
       expect(run(`key delete ${TWIN}`, `--fingerprint ${second} --yes`).err).toContain("deleted 3 objects");
       expect(run(`key export ${TWIN}`).out).toBe(`${sh("cat first.pem")}\n`);
       expect(run(`sign ${TWIN}`, "--in user.pin --out sig").code).toBe(0);
       expect(sh("openssl dgst -sha256 -verify first.pem -signature sig user.pin")).toBe("Verified OK");
     },
   );
+
+  test.skipIf(!isHere)(
+    "one key with its certificates is deleted whole, and so are keys of several labels",
+    async () => {
+      const { path, run } = folder();
+      run("key generate", "--type EC:P-256 --id 1 --label twin");
+      for (const days of ["1d", "2d"]) {
+        run(`cert self-sign ${TWIN}`, `--subject CN=twin --validity ${days} --import --out twin.crt`);
+      }
+      expect(run(`key delete ${TWIN}`, "--yes").err).toContain("deleted 4 objects");
+
+      run("key generate", "--type EC:P-256 --id 1 --label other");
+      await addTwin(path, "EC");
+      expect(run("key delete 'pkcs11:token=demo;id=%01'", "--yes").err).toContain("deleted 4 objects");
+    },
+  );
+
+  test.skipIf(!isHere)("a public key of another key under the id and label is not deleted along with it", async () => {
+    const { path, run } = folder();
+    run("key generate", "--type EC:P-256 --id 1 --label twin");
+    await addTwin(path, "EC");
+    const [one] = choices(run(`key delete ${TWIN}`).err);
+    const alone = "'pkcs11:token=demo;object=twin;type=private'";
+    expect(run(`key delete ${alone}`, `--fingerprint ${one} --yes`).err).toContain("deleted 1 object");
+    const refused = run(`key delete ${TWIN}`, "--yes");
+    expect(refused).toMatchObject({ code: 1, err: expect.stringContaining("3 objects of several keys") });
+    expect(run(`key delete ${TWIN}`, `--fingerprint ${one} --yes`).err).toContain("deleted 1 object");
+    expect(run(`key delete ${TWIN}`, "--yes").err).toContain("deleted 2 objects");
+  });
 
   test.skipIf(!isHere)("a fingerprint that is none, or nobody's, is an error, and nothing is touched", async () => {
     const { path, run } = folder();

@@ -128,8 +128,8 @@ class KeyPlanner {
   #existing(found: Disentangled, objects: KeyObjects): KeyOutcome {
     if (found.refuse !== undefined) {
       throw new Refusal(found.refuse, [
-        "look at them: keywright key list",
-        "delete the one that is not wanted: keywright key delete",
+        `tell them apart: keywright key list ${this.#key.token}`,
+        `delete the one that is not wanted: keywright key delete ${this.#key.name} --fingerprint …, or by its URI`,
       ]);
     }
     const { privateKey } = found;
