@@ -27,6 +27,8 @@ const EXPLAINED: Readonly<Record<string, string>> = {
   EROFS: "the file system is read-only",
   ENOSPC: "the disk is full",
   EDQUOT: "the disk quota is used up",
+  EFBIG: "the file would become larger than it may (ulimit -f, or the file system's limit)",
+  EIO: "the disk failed",
   EISDIR: "it is a folder",
   ENOTDIR: "a part of the path is not a folder",
 };

@@ -6,9 +6,11 @@
  * @module
  */
 import { realpathSync } from "node:fs";
+import { getSystemErrorName } from "node:util";
 import { DatabaseSync } from "@photostructure/sqlite";
+import { explainSystem } from "../../host/errors.ts";
 import { Busy, foreign, StoreError } from "./errors.ts";
-import { judgeMarks, lookAtFile, noteOpened, place, restoreHints, walHasBytes } from "./file.ts";
+import { followed, judgeMarks, lookAtFile, noteOpened, place, restoreHints, walHasBytes } from "./file.ts";
 import { APPLICATION_ID, SCHEMA, SCHEMA_VERSION, UPGRADES } from "./schema.ts";
 
 /** What goes into and comes out of a column. */
@@ -27,6 +29,7 @@ type Connection = InstanceType<typeof DatabaseSync>;
 /** How long opening waits for another process that is creating or closing the store, in ms. */
 const OPENING_PATIENCE = 5000;
 
+/** Primary result codes; SQLite's extended ones have them in their lowest byte. */
 const SQLITE = {
   busy: 5,
   locked: 6,
@@ -66,7 +69,8 @@ export class Database {
    * Opens a store; makes it when there is no file.
    * @throws StoreError if the file is not a store of a version known here; it is then left as it was
    */
-  static open(path: string, mode: OpenMode): Database {
+  static open(name: string, mode: OpenMode): Database {
+    const path = followed(name);
     if (mode === "create") place(path, (partial) => translated(path, () => makeTables(partial)));
     lookAtFile(path);
     const readOnly = mode === "read";
@@ -182,27 +186,37 @@ function translated<T>(path: string, work: () => T): T {
   try {
     return work();
   } catch (error) {
-    const code = (error as { sqliteCode?: number }).sqliteCode;
+    const { sqliteCode, systemErrno } = error as { sqliteCode?: number; systemErrno?: number };
+    if (sqliteCode === undefined) throw error;
+    const code = sqliteCode & 0xff;
+    const system = systemErrno ? getSystemErrorName(-systemErrno) : undefined;
     if (code === SQLITE.busy || code === SQLITE.locked) throw new Busy();
     if (code === SQLITE.notADatabase) throw foreign(path, "a file that SQLite does not know");
     if (code === SQLITE.corrupt) throw new StoreError(path, "the store is damaged", restoreHints(path));
     if (code === SQLITE.readOnly || code === SQLITE.cannotOpen) {
       throw new StoreError(path, "the store cannot be written, or its folder", ["look at the owner and mode of both"]);
     }
-    if (code === SQLITE.input) throw new StoreError(path, "the disk failed while the store was read or written");
-    if (code === SQLITE.full) throw new StoreError(path, "the disk is full", [], true);
+    if (code === SQLITE.full || (code === SQLITE.input && (system === "ENOSPC" || system === "EDQUOT"))) {
+      throw new StoreError(path, "the disk is full", [], true);
+    }
+    if (code === SQLITE.input) {
+      const why = system === undefined ? "" : `: ${explainSystem(Object.assign(new Error(system), { code: system }))}`;
+      throw new StoreError(path, `the store could not be read or written${why}`);
+    }
     throw error;
   }
 }
 
-/** In WAL mode from the start: nobody has to switch it while others open it. */
+/**
+ * In WAL mode from the start: nobody has to switch it while others open it. Written without a log: a file that did not
+ * become whole goes anyway, and what is written to a log may not fit into the file when the connection closes, silently.
+ */
 function makeTables(path: string): void {
   const connection = new DatabaseSync(path);
   try {
-    connection.exec("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL");
-    connection.exec(`BEGIN; ${SCHEMA} ${marks(SCHEMA_VERSION)} COMMIT`);
+    connection.exec("PRAGMA journal_mode = OFF; PRAGMA synchronous = FULL");
+    connection.exec(`BEGIN; ${SCHEMA} ${marks(SCHEMA_VERSION)} COMMIT; PRAGMA journal_mode = WAL`);
   } finally {
-    // With its last connection a log is written back and goes.
     connection.close();
   }
 }

@@ -9,13 +9,15 @@ import {
   existsSync,
   fsyncSync,
   linkSync,
+  lstatSync,
   openSync,
+  readlinkSync,
   readSync,
   realpathSync,
   rmSync,
   statSync,
 } from "node:fs";
-import { basename, dirname, join } from "node:path";
+import { basename, dirname, join, resolve } from "node:path";
 import { explainSystem, HostError, systemCode } from "../../host/errors.ts";
 import { makeFolder } from "../../host/files.ts";
 import { recordLockHolder } from "../../host/libc.ts";
@@ -31,7 +33,8 @@ const MAGIC = "SQLite format 3\0";
  * @returns whether it is there by us; false where there is a file, which is left as it is
  * @throws StoreError where it cannot be made
  */
-export function place(path: string, fill: (partial: string) => void): boolean {
+export function place(name: string, fill: (partial: string) => void): boolean {
+  const path = followed(name);
   const isLeft = hasCompanions(path);
   if (existsSync(path)) return false;
   return explained(path, () => {
@@ -42,6 +45,7 @@ export function place(path: string, fill: (partial: string) => void): boolean {
     closeSync(openSync(partial, constants.O_CREAT | constants.O_EXCL | constants.O_WRONLY, 0o600));
     try {
       fill(partial);
+      requireWhole(path, partial);
       sync(partial);
       // Unlike a rename, a link replaces nothing.
       linkSync(partial, path);
@@ -50,11 +54,41 @@ export function place(path: string, fill: (partial: string) => void): boolean {
       if (systemCode(error) === "EEXIST") return false;
       throw error;
     } finally {
-      rmSync(partial, { force: true });
+      for (const ending of ["", ...COMPANIONS]) rmSync(partial + ending, { force: true });
     }
     sync(dirname(path));
     return true;
   });
+}
+
+/**
+ * Where a file is, or is to be made: a symbolic link that leads nowhere yet is a name for it.
+ * @throws StoreError for a link that leads to itself
+ */
+export function followed(path: string): string {
+  return explained(path, () => {
+    let at = path;
+    for (let links = 0; lstatSync(at, { throwIfNoEntry: false })?.isSymbolicLink() === true; links += 1) {
+      // As many as Linux follows.
+      if (links === 40) throw new StoreError(path, "a symbolic link that leads to itself");
+      at = resolve(realpathSync(dirname(at)), readlinkSync(at));
+    }
+    return at;
+  });
+}
+
+/** What is still in a log would not be placed with the file. */
+function requireWhole(path: string, partial: string): void {
+  const file = openSync(partial, "r");
+  try {
+    const header = Buffer.alloc(HEADER_LENGTH);
+    readSync(file, header, 0, HEADER_LENGTH, 0);
+    const length = lengthOf(header);
+    if (length > 0 && statSync(partial).size >= length && !walHasBytes(partial)) return;
+  } finally {
+    closeSync(file);
+  }
+  throw new StoreError(path, "it could not be written whole, and was not made", ["look whether the disk is full"]);
 }
 
 /**
@@ -99,12 +133,11 @@ function lookAt(path: string): void {
   } finally {
     closeSync(file);
   }
-  // Offsets of the SQLite file format, 1.3. What is still in the write-ahead log is judged after opening.
+  // What is still in the write-ahead log is judged after opening.
   if (walHasBytes(path)) return;
-  const pages = header.readUInt32BE(28);
   const [application, version] = [header.readUInt32BE(68), header.readUInt32BE(60)];
   judgeMarks(path, application, version);
-  const expected = (header.readUInt16BE(16) === 1 ? 65536 : header.readUInt16BE(16)) * pages;
+  const expected = lengthOf(header);
   if (size < expected) {
     throw new StoreError(
       path,
@@ -112,6 +145,11 @@ function lookAt(path: string): void {
       restoreHints(path),
     );
   }
+}
+
+/** How long the file is to be: page size and number of pages (the SQLite file format, 1.3). */
+function lengthOf(header: Buffer): number {
+  return (header.readUInt16BE(16) === 1 ? 65536 : header.readUInt16BE(16)) * header.readUInt32BE(28);
 }
 
 /** The marks of the SQLite header that tell a store and its version. */
