@@ -20,6 +20,8 @@ export const spec = command({
   },
   notes: [
     "MAY: Sign, Verify, Encrypt, Decrypt, Wrap, Unwrap, deRive; X: the key may be extracted.",
+    "FINGERPRINT: for --fingerprint, where several objects have one class, id and label; a private key that does not",
+    "tell whose it is makes a signature, or agrees on a secret, for that.",
     "TOKEN is a declared name or a PKCS#11 URI; without it, the module's only token.",
   ],
   examples: [
