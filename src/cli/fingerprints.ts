@@ -10,6 +10,7 @@ import { matchPrivateKeys } from "../lifecycle/match.ts";
 import type { SeenObject } from "../lifecycle/observation.ts";
 import { observeObject } from "../lifecycle/observe.ts";
 import { fingerprint } from "../x509/read.ts";
+import { firstDigits } from "./words.ts";
 
 /** An object, and what tells it from others of its id and label. */
 export interface ToldObject {
@@ -20,11 +21,6 @@ export interface ToldObject {
   readonly fingerprints: readonly string[];
   /** SubjectPublicKeyInfo in DER, where it is known. */
   readonly spki: Uint8Array | undefined;
-}
-
-/** The digits that are shown: more than anybody needs, and fewer than 64. */
-export function shown(fingerprint: string): string {
-  return fingerprint.slice(0, 16);
 }
 
 /** Looks at objects and at what stands beside them, for an EC private key mostly does not tell its public key. */
@@ -94,5 +90,5 @@ function countKeys(objects: readonly SeenObject[]): number {
 /** An object as a line: its URI, and the option that tells it from others of that URI. */
 export async function choice({ object, fingerprints: [first] }: ToldObject): Promise<string> {
   const uri = await object.uri();
-  return first === undefined ? uri : `${uri} --fingerprint ${shown(first)}`;
+  return first === undefined ? uri : `${uri} --fingerprint ${firstDigits(first)}`;
 }

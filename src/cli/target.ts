@@ -11,7 +11,7 @@ import type { Session } from "../cryptoki/session/session.ts";
 import type { Role, Token } from "../cryptoki/token.ts";
 import { formatUri, isUri, type Pkcs11Uri, parseUri } from "../cryptoki/uri.ts";
 import { type Family, familyOfToken } from "../families/families.ts";
-import type { Declaration, TokenDeclaration } from "../lifecycle/declaration.ts";
+import type { Declaration, KeyDeclaration, TokenDeclaration } from "../lifecycle/declaration.ts";
 import { type TokenLockOptions, withTokenLocks } from "../lifecycle/token-locks.ts";
 import { declaredModule, defaultStore } from "../modules/declared.ts";
 import { openGuarded } from "../modules/guarded.ts";
@@ -60,6 +60,8 @@ export interface Target {
   /** The first digits of the SHA-256 of a public key or certificate, in lower case. */
   readonly fingerprint: string | undefined;
   readonly declared: TokenDeclaration | undefined;
+  /** The declared key that is named; undefined for a token's name, and for a URI. */
+  readonly key: KeyDeclaration | undefined;
   /** Where the PINs come from, where that is declared or given. */
   readonly pins: TokenPins;
   /** The folder that relative paths of PIN sources start from. */
@@ -90,6 +92,7 @@ function byUri(word: string, input: TargetInput, pins: TokenPins, io: Io): Targe
     uri,
     fingerprint: fingerprintOf(input),
     declared: undefined,
+    key: undefined,
     pins: { ...pins, pin: pins.pin ?? fromUri },
     folder: process.cwd(),
   };
@@ -113,6 +116,7 @@ function byName(word: string, declaration: Declaration, input: TargetInput, pins
     uri: { path: { ...declaredPath(declared), ...object }, query: {} },
     fingerprint: fingerprintOf(input),
     declared,
+    key,
     pins: { pin: pins.pin ?? ofToken.pin, soPin: pins.soPin ?? ofToken.soPin },
     folder,
   };

@@ -13,6 +13,11 @@ export function count(number: number, one: string, many = `${one}s`): string {
   return `${number} ${number === 1 ? one : many}`;
 }
 
+/** Those of a fingerprint that are shown: more than anybody needs, and fewer than 64. */
+export function firstDigits(fingerprint: string): string {
+  return fingerprint.slice(0, 16);
+}
+
 /** Characters that a terminal obeys instead of showing: controls, and those that turn the direction of writing. */
 // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
 const OBEYED = /[\u0000-\u001f\u007f-\u009f\u200e\u200f\u2028-\u202e\u2066-\u2069]/g;

@@ -59,6 +59,10 @@ describe.skipIf(!peer("openssl")).each(MODULES)("$name", ({ isHere, module, stor
       const first = sh("openssl pkey -pubin -in first.pem -outform DER | sha256sum | cut -c1-16");
       await addTwin(path, "EC");
 
+      const listed = run("key list pkcs11:token=demo").out;
+      expect(listed).toMatch(/^CLASS .* FINGERPRINT\n/);
+      expect([...listed.matchAll(/ ([0-9a-f]{16})$/gm)].filter(([, digits]) => digits === first)).toHaveLength(2);
+
       const ambiguous = run(`key export ${TWIN}`);
       expect(ambiguous).toMatchObject({
         code: 1,
@@ -67,6 +71,10 @@ describe.skipIf(!peer("openssl")).each(MODULES)("$name", ({ isHere, module, stor
       expect(choices(ambiguous.err)).toHaveLength(2);
       expect(choices(ambiguous.err)).toContain(first);
       const second = choices(ambiguous.err).find((one) => one !== first)!;
+      const { objects } = JSON.parse(run("key list pkcs11:token=demo", "--json").out);
+      expect(objects.map((o: { fingerprint: string }) => o.fingerprint.slice(0, 16)).sort()).toEqual(
+        [first, first, second, second].sort(),
+      );
 
       expect(run(`key export ${TWIN}`, `--fingerprint ${first.toUpperCase()}`).out).toBe(`${sh("cat first.pem")}\n`);
       run(`key export ${TWIN}`, `--fingerprint ${second} --out second.pem`);
@@ -97,6 +105,7 @@ describe.skipIf(!peer("openssl")).each(MODULES)("$name", ({ isHere, module, stor
       const asked = run(`key delete ${TWIN}`, `--fingerprint ${second}`);
       expect(asked).toMatchObject({ code: 5, err: expect.stringContaining("3 objects will be destroyed") });
       expect(run(`key delete ${TWIN}`, `--fingerprint ${second} --yes`).err).toContain("deleted 3 objects");
+      expect(run("key list pkcs11:token=demo").out).not.toContain("FINGERPRINT");
       expect(run(`key export ${TWIN}`).out).toBe(`${sh("cat first.pem")}\n`);
       expect(run(`sign ${TWIN}`, "--in user.pin --out sig").code).toBe(0);
       expect(sh("openssl dgst -sha256 -verify first.pem -signature sig user.pin")).toBe("Verified OK");

@@ -8,7 +8,7 @@ import { formatName } from "../../x509/names.ts";
 import { curveFromParams } from "../../x509/public-keys.ts";
 import { readCertificate } from "../../x509/read.ts";
 import type { View } from "../io.ts";
-import { table, visible } from "../words.ts";
+import { firstDigits, table, visible } from "../words.ts";
 
 /** One object, as lists show it. */
 export interface ObjectValue {
@@ -23,6 +23,8 @@ export interface ObjectValue {
   readonly uri: string;
   /** When a certificate ends, ISO 8601. */
   readonly notAfter?: string;
+  /** SHA-256 in hexadecimal, where another object has its class, id and label: of its public key; a certificate's own. */
+  readonly fingerprint?: string;
 }
 
 const ABILITIES = {
@@ -81,8 +83,10 @@ export const objectListView: View<{ readonly token: string; readonly objects: re
       o.abilities || "-",
       visible(o.about),
       o.notAfter?.slice(0, 10) ?? "",
+      o.fingerprint === undefined ? "" : firstDigits(o.fingerprint),
     ]);
-    const list = table([["CLASS", "LABEL", "ID", "MAY", "WHAT", "EXPIRES"], ...rows]);
+    const telling = objects.some(({ fingerprint }) => fingerprint !== undefined) ? ["FINGERPRINT"] : [];
+    const list = table([["CLASS", "LABEL", "ID", "MAY", "WHAT", "EXPIRES", ...telling], ...rows]);
     return `${list}\n\n${objects.map(({ uri }) => uri).join("\n")}`;
   },
 };
