@@ -6,6 +6,7 @@ import { randomBytes } from "node:crypto";
 import {
   accessSync,
   closeSync,
+  constants,
   fchmodSync,
   fchownSync,
   fsync,
@@ -89,6 +90,15 @@ export function makePrivateFolder(path: string): void {
   makeFolder(path, 0o700);
 }
 
+/** @throws HostError for a folder in which nothing can be made: by its mode, or since the file system is read-only */
+export function requireWritableFolder(path: string): void {
+  try {
+    accessSync(path, constants.W_OK | constants.X_OK);
+  } catch (error) {
+    throw new HostError(`cannot write the folder ${path}: ${explainSystem(error)}`, { cause: error });
+  }
+}
+
 /** @throws HostError for a folder of another user, or one that others can write to */
 export function requireOwnFolder(path: string): void {
   const { uid, mode } = statSync(path);
@@ -96,7 +106,7 @@ export function requireOwnFolder(path: string): void {
   if (user === undefined || (uid === user && (mode & 0o022) === 0)) return;
   const found = `owner ${uid}, mode ${(mode & 0o7777).toString(8)}`;
   throw new HostError(`${path}: found ${found}, expected owner ${user}, and nobody else who can write to it`, {
-    hints: [`chmod 700 ${path}, if it is yours; else choose another folder`],
+    hints: [`chmod 700 ${path}, if it is yours; else name another folder in KEYWRIGHT_LOCKS`],
   });
 }
 

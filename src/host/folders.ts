@@ -30,7 +30,7 @@ export function stateFolder(): string {
  * Where the locks on tokens are, one place for this machine and user: `$KEYWRIGHT_LOCKS`, else /var/lib/keywright/locks for
  * root, else ~/.local/state/keywright/locks. It does not move with the state, since two runs with states of their own may
  * work on one token; nor with `$HOME` or the XDG variables, which differ between a login, cron and a service. A service's
- * user that has no home of its own has `$STATE_DIRECTORY`.
+ * user that has no home of its own, or none that the service can write, has `$STATE_DIRECTORY`.
  * @returns the places to try, in order
  */
 export function lockFolders(): string[] {

@@ -5,7 +5,7 @@
  */
 import { createHash } from "node:crypto";
 import { HostError } from "../host/errors.ts";
-import { makePrivateFolder, requireOwnFolder } from "../host/files.ts";
+import { makePrivateFolder, requireOwnFolder, requireWritableFolder } from "../host/files.ts";
 import { lockFolders } from "../host/folders.ts";
 import { withLocks } from "../host/locks.ts";
 
@@ -38,6 +38,7 @@ function ownFolder(): string {
   for (const folder of lockFolders()) {
     try {
       makePrivateFolder(folder);
+      requireWritableFolder(folder);
     } catch (error) {
       if (!(error instanceof HostError)) throw error;
       first ??= error;

@@ -1,5 +1,5 @@
 /** Two runs at once, each with a state folder of its own: they share the locks, so they do not work on one token at once. */
-import { spawn } from "node:child_process";
+import { spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
 import { chmodSync, mkdirSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -70,9 +70,40 @@ test("locks are taken in a folder that is ours alone, or not at all", async () =
   chmodSync(join(folder, "open"), 0o777);
   process.env.KEYWRIGHT_LOCKS = join(folder, "open");
   await expect(taken()).rejects.toThrow(/open: found owner \d+, mode 777, expected owner \d+/);
+  await expect(taken()).rejects.toMatchObject({ hints: [expect.stringContaining("KEYWRIGHT_LOCKS")] });
   process.env.KEYWRIGHT_LOCKS = "/proc/locks-here";
   await expect(taken()).rejects.toMatchObject({
     message: expect.stringContaining("no place for the locks on tokens"),
     hints: [expect.stringContaining("KEYWRIGHT_LOCKS")],
   });
 });
+
+test.skipIf(process.getuid?.() !== 0)(
+  "a lock folder that is there and cannot be written is passed over, or told with what to set",
+  () => {
+    const w = new World({ token: "{ module: softtoken, store: t.db, label: demo }", keys: "  {}\n" });
+    onTestFinished(() => w.remove());
+    w.declare('  k: { token: demo, id: 1, type: "EC:secp256r1" }\n');
+    const mounts =
+      "mount -t tmpfs tmpfs /var/lib && mkdir -p -m 700 /var/lib/keywright/locks && mount -o remount,ro /var/lib";
+    const { KEYWRIGHT_LOCKS: _, ...env } = process.env;
+    const run = (more: NodeJS.ProcessEnv) =>
+      spawnSync(
+        "unshare",
+        ["-m", "sh", "-c", `${mounts} && exec "$@"`, "sh", process.execPath, COMMAND, "apply", "--yes"],
+        {
+          cwd: w.folder,
+          env: { ...env, STATE_DIRECTORY: w.path("state"), ...more },
+          encoding: "utf8",
+        },
+      );
+    const refused = run({ KEYWRIGHT_LOCKS: "/var/lib/keywright/locks" });
+    if (refused.status === 1 && /^unshare: .*not permitted/.test(refused.stderr)) return;
+    expect(refused.stderr).toContain(
+      "no place for the locks on tokens: cannot write the folder /var/lib/keywright/locks: the file system is read-only",
+    );
+    expect(refused.stderr).toContain("KEYWRIGHT_LOCKS");
+    expect(run({})).toMatchObject({ status: 0 });
+    expect(readdirSync(w.path("state/locks")).filter((name) => name.startsWith("token-"))).not.toEqual([]);
+  },
+);
