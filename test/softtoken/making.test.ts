@@ -204,12 +204,18 @@ describe("where a store cannot be written", () => {
   });
 
   test.skipIf(process.getuid?.() !== 0)("on a disk that is full there is no store, or a whole one", async () => {
+    const whole = join(folder(), "whole.db");
+    expect(await refusal(whole)).toBe(undefined);
     for (const kib of [4, 20, 40, 44, 60, 64, 80]) {
       const dir = folder();
       const mounted = spawnSync("mount", ["-t", "tmpfs", "-o", `size=${kib}k`, "tmpfs", dir]);
       if (mounted.status !== 0) return expect(mounted.stderr.toString()).toContain("permission denied");
       onTestFinished(() => void spawnSync("umount", [dir]));
       const store = join(dir, "store.db");
+      if (kib < 40) {
+        await expect(backupStore(whole, store)).rejects.toThrow(`${store}: the disk is full`);
+        expect(readdirSync(dir)).toEqual([]);
+      }
       const { stdout } = spawnSync(process.execPath, program(filling(store)));
       expect(stdout.toString()).toMatch(
         /^(StoreError|CryptokiError C_InitToken: CKR_DEVICE_MEMORY, ).*: the disk is full$/m,
