@@ -9,6 +9,7 @@ import {
   readFileSync,
   readlinkSync,
   rmSync,
+  statSync,
   symlinkSync,
   truncateSync,
   writeFileSync,
@@ -121,6 +122,35 @@ test("a store whose name is a symbolic link is made where the link leads", async
   expect((await refusal(join(dir, "loop")))?.message).toBe(`${dir}/loop: a symbolic link that leads to itself`);
 });
 
+test("a store that a process had open and is gone is made anew once what belonged to it is gone too", async () => {
+  const store = join(folder(), "store.db");
+  const made = softToken({ store, scryptCost: 10 });
+  await initialize(await application(made), "t");
+  rmSync(store);
+  rmSync(`${store}-wal`);
+  expect((await refusal(store))?.message).toBe(`${store}: this process has the store that was here open`);
+  await made.close();
+  const error = await refusal(store);
+  expect(error?.message).toBe(`${store}-shm: it belongs to a store that was here, which this process has had open`);
+  expect(error?.hints).toEqual([expect.stringMatching(/^remove it /)]);
+  for (const ending of ["-wal", "-shm"]) rmSync(store + ending, { force: true });
+  expect(await refusal(store)).toBe(undefined);
+});
+
+test.skipIf(!existsSync("/proc/locks"))(
+  "a second opening leaves the first one its lock, which keeps its log",
+  async () => {
+    const store = join(folder(), "store.db");
+    const first = await application(provider({ store }));
+    await initialize(first, "t");
+    const locks = () =>
+      readFileSync("/proc/locks", "utf8").match(new RegExp(` ${process.pid} \\S+:${statSync(store).ino} `));
+    expect(locks()).not.toBe(null);
+    await application(provider({ store }));
+    expect(locks()).not.toBe(null);
+  },
+);
+
 describe("where a store cannot be written", () => {
   /** Makes tokens in a store, one after the other, and tells what went wrong. */
   const filling = (store: string) => `
@@ -174,12 +204,18 @@ describe("where a store cannot be written", () => {
   });
 
   test.skipIf(process.getuid?.() !== 0)("on a disk that is full there is no store, or a whole one", async () => {
+    const whole = join(folder(), "whole.db");
+    expect(await refusal(whole)).toBe(undefined);
     for (const kib of [4, 20, 40, 44, 60, 64, 80]) {
       const dir = folder();
       const mounted = spawnSync("mount", ["-t", "tmpfs", "-o", `size=${kib}k`, "tmpfs", dir]);
       if (mounted.status !== 0) return expect(mounted.stderr.toString()).toContain("permission denied");
       onTestFinished(() => void spawnSync("umount", [dir]));
       const store = join(dir, "store.db");
+      if (kib < 40) {
+        await expect(backupStore(whole, store)).rejects.toThrow(`${store}: the disk is full`);
+        expect(readdirSync(dir)).toEqual([]);
+      }
       const { stdout } = spawnSync(process.execPath, program(filling(store)));
       expect(stdout.toString()).toMatch(
         /^(StoreError|CryptokiError C_InitToken: CKR_DEVICE_MEMORY, ).*: the disk is full$/m,

@@ -10,7 +10,7 @@ import { getSystemErrorName } from "node:util";
 import { DatabaseSync } from "@photostructure/sqlite";
 import { explainSystem } from "../../host/errors.ts";
 import { Busy, foreign, StoreError } from "./errors.ts";
-import { followed, judgeMarks, lookAtFile, noteOpened, place, restoreHints, walHasBytes } from "./file.ts";
+import { followed, judgeMarks, lookAtFile, noteClosed, noteOpened, place, restoreHints, walHasBytes } from "./file.ts";
 import { APPLICATION_ID, SCHEMA, SCHEMA_VERSION, UPGRADES } from "./schema.ts";
 
 /** What goes into and comes out of a column. */
@@ -79,8 +79,9 @@ export class Database {
       return translated(path, () => {
         checkSchema(path, connection, readOnly);
         connection.exec("PRAGMA busy_timeout = 0");
-        noteOpened(realpathSync(path));
-        return new Database(realpathSync(path), connection, readOnly);
+        const database = new Database(realpathSync(path), connection, readOnly);
+        noteOpened(database.path);
+        return database;
       });
     } catch (error) {
       connection.close();
@@ -175,6 +176,7 @@ export class Database {
     }
     this.#statements.clear();
     this.#connection.close();
+    noteClosed(this.path);
   }
 
   #version(): number {

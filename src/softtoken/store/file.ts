@@ -124,6 +124,8 @@ function lookAt(path: string): void {
   if (size === 0) {
     throw new StoreError(path, "the store file is empty: it was truncated", restoreHints(path));
   }
+  // Closing a file takes all locks of the process on it along (fcntl(2)), those of its other connections too.
+  if ((timesOpen(realpathSync(path)) ?? 0) > 0) return;
   const header = Buffer.alloc(HEADER_LENGTH);
   const file = openSync(path, "r");
   try {
@@ -180,12 +182,22 @@ export function walHasBytes(path: string): boolean {
   return hasBytes(`${path}-wal`);
 }
 
-/** Stores that this process has opened: SQLite's locks do not tell a process of its own. */
-const opened = new Set<string>();
+/** How often this process has each store open, 0 once it was closed: SQLite's locks do not tell a process of its own. */
+const opened = new Map<string, number>();
 
 /** @param path without symbolic links */
 export function noteOpened(path: string): void {
-  opened.add(path);
+  opened.set(path, (opened.get(path) ?? 0) + 1);
+}
+
+/** @param path as it was noted */
+export function noteClosed(path: string): void {
+  opened.set(path, (opened.get(path) ?? 1) - 1);
+}
+
+/** How often this process has the store open; undefined if it never had. */
+function timesOpen(path: string): number | undefined {
+  return opened.get(join(realpathSync(dirname(path)), basename(path)));
 }
 
 /**
@@ -195,9 +207,10 @@ export function noteOpened(path: string): void {
  */
 export function refuseLeftovers(path: string): void {
   const log = ["-wal", "-journal"].map((ending) => path + ending).find(hasBytes);
-  const user = log === undefined ? userOf(path) : undefined;
+  const isOurs = existsSync(`${path}-shm`) && timesOpen(path) === 0;
+  const user = log === undefined && !isOurs ? userOf(path) : undefined;
   // Another process may have made the store meanwhile, and these are its own.
-  if ((log === undefined && user === undefined) || existsSync(path)) return;
+  if ((log === undefined && user === undefined && !isOurs) || existsSync(path)) return;
   if (log !== undefined) {
     const name = basename(log);
     const ending = name.slice(basename(path).length);
@@ -206,13 +219,20 @@ export function refuseLeftovers(path: string): void {
       "if that store is of no more use, move its log away too",
     ]);
   }
+  if (isOurs) {
+    // Its connection ends with its statements, which the binding leaves to the garbage collector, and takes the locks on
+    // this file along. Not removed here: another process may just be making the store, and open it with this file.
+    throw new StoreError(`${path}-shm`, "it belongs to a store that was here, which this process has had open", [
+      "remove it where that store is of no more use, or move it to where that store is",
+    ]);
+  }
   throw new StoreError(path, `${user} has the store that was here open`, ["end it, and try again"]);
 }
 
 /** Who has a store open, where only its companions are left; undefined if nobody has. */
 function userOf(path: string): string | undefined {
   if (!existsSync(`${path}-shm`)) return undefined;
-  if (opened.has(join(realpathSync(dirname(path)), basename(path)))) return "this process";
+  if (timesOpen(path) !== undefined) return "this process";
   const file = openSync(`${path}-shm`, "r");
   try {
     const pid = recordLockHolder(file);

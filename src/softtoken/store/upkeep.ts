@@ -94,8 +94,14 @@ function serials(db: Database): string {
 const elsewhere = () => ["name another file, or move it away"];
 
 async function copyInto(db: Database, target: string, hints: (path: string) => string[] = elsewhere): Promise<void> {
-  const isThere = await new Patience(db).write(() =>
-    place(target, (partial) => db.prepare("VACUUM INTO ?").run(partial)),
-  );
+  const copied = (partial: string) => {
+    try {
+      db.prepare("VACUUM INTO ?").run(partial);
+    } catch (error) {
+      if (error instanceof StoreError && error.isFull) throw new StoreError(target, "the disk is full", [], true);
+      throw error;
+    }
+  };
+  const isThere = await new Patience(db).write(() => place(target, copied));
   if (!isThere) throw new StoreError(target, "there is a file already, and it is not replaced", hints(target));
 }
