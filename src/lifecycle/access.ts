@@ -62,6 +62,7 @@ export class PresentToken {
   readonly loggedIn: boolean;
   readonly #pin: PinSupply | undefined;
   readonly #surroundings: Surroundings;
+  #reach: string | undefined;
 
   /** @param pin the PIN that the user is logged in with; undefined where there is none, or a PIN pad asks for it */
   constructor(
@@ -79,6 +80,12 @@ export class PresentToken {
     this.loggedIn = loggedIn;
     this.#pin = pin;
     this.#surroundings = surroundings;
+  }
+
+  /** Where it is, in one spelling. */
+  get reach(): string {
+    this.#reach ??= reachOf(this.declared, this.#surroundings);
+    return this.#reach;
   }
 
   /** Frees the room that keys take in the token once they were used, where its family wants that: logs in anew. */
@@ -109,8 +116,7 @@ export class PresentToken {
   }
 }
 
-/** Where a declared token is, in one spelling. */
-export function reachOf(declared: TokenDeclaration, surroundings: Surroundings): string {
+function reachOf(declared: TokenDeclaration, surroundings: Surroundings): string {
   const { module, store, environment, reserved } = declared;
   return surroundings.reach?.(declared) ?? JSON.stringify([module, store, environment, reserved]);
 }

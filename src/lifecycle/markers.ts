@@ -11,7 +11,6 @@ import { explainSystem, HostError, systemCode } from "../host/errors.ts";
 import { makePrivateFolder, writeAtomic } from "../host/files.ts";
 import { identityOf } from "../pins/memory.ts";
 import type { PresentToken, Surroundings } from "./access.ts";
-import { reachOf } from "./access.ts";
 import type { KeyDeclaration, TokenDeclaration } from "./declaration.ts";
 import type { SeenReplacement } from "./observation.ts";
 
@@ -30,11 +29,11 @@ export interface Marker {
 /** Of a key: by token, id and label, whatever the declaration calls it. */
 export function keyMarker(
   kind: MarkerKind,
-  { token, declared }: Pick<PresentToken, "token" | "declared">,
+  { token, declared, reach }: Pick<PresentToken, "token" | "declared" | "reach">,
   { name, id, label }: KeyDeclaration,
   surroundings: Surroundings,
 ): Marker {
-  const of = [identityOf(token.info, reachOf(declared, surroundings)), id, label];
+  const of = [identityOf(token.info, reach), id, label];
   return { path: markerPath(surroundings, kind, "key", of), about: { token: declared.name, key: name } };
 }
 

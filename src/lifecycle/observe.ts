@@ -11,7 +11,7 @@ import { CKM } from "../spec/mechanisms.ts";
 import { X509Error } from "../x509/errors.ts";
 import { curveFromParams, spkiFromAttributes } from "../x509/public-keys.ts";
 import { fingerprint, readCertificate } from "../x509/read.ts";
-import { type Access, type PresentToken, reachOf, type Surroundings } from "./access.ts";
+import type { Access, PresentToken, Surroundings } from "./access.ts";
 import type { Declaration, KeyDeclaration } from "./declaration.ts";
 import { newIdentity } from "./identities.ts";
 import { isMarked, keyMarker, replacementIn, tokenMarker } from "./markers.ts";
@@ -41,7 +41,7 @@ export async function observe(
     const access = accesses.get(name);
     if (access === undefined) continue;
     const keys = Object.values(declaration.keys).filter(({ token }) => token === name);
-    tokens[name] = await observeToken(access, keys, surroundings);
+    tokens[name] = await observeToken(access, keys);
   }
   const pendingInitHooks = Object.values(declaration.tokens)
     .filter((token) => isMarked(tokenMarker(token, surroundings)))
@@ -55,11 +55,7 @@ export async function observe(
   };
 }
 
-async function observeToken(
-  access: Access,
-  keys: readonly KeyDeclaration[],
-  surroundings: Surroundings,
-): Promise<SeenToken> {
+async function observeToken(access: Access, keys: readonly KeyDeclaration[]): Promise<SeenToken> {
   if (access.state === "unreadable") return failed(access.error);
   try {
     if (access.state === "absent") {
@@ -71,7 +67,7 @@ async function observeToken(
     return {
       state: "present",
       uri: access.token.uri,
-      reach: reachOf(access.declared, surroundings),
+      reach: access.reach,
       family: access.family.name,
       loggedIn: access.loggedIn,
       canGenerate: await observeMechanisms(access.token),

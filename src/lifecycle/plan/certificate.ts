@@ -32,7 +32,7 @@ export interface IssuerState {
   /** The name that it has after this plan. */
   readonly subject: Name;
   /** What its certificate is named by after this plan; undefined for a key that is made in it. */
-  readonly authority: Authority | undefined;
+  authority(): Authority | undefined;
   /** When the certificate that it will have after this plan ends. */
   readonly notAfter: Date;
   /** Whether its certificate changes in this plan. */
@@ -48,11 +48,8 @@ export function authorityToBe(
   spki: Uint8Array,
 ): Authority {
   const name = parseName(subject!);
-  const own = buildExtensions(extensions, {
-    subject: name,
-    spki,
-    ...(issuer?.authority && { issuer: issuer.authority }),
-  });
+  const above = issuer?.authority();
+  const own = buildExtensions(extensions, { subject: name, spki, ...(above && { issuer: above }) });
   // It will have a serial number that no other has.
   return { keyIdentifier: keyIdentifierIn(own, spki), issuer: issuer?.subject ?? name, serial: new Uint8Array() };
 }
@@ -205,7 +202,7 @@ function extensionsDiffer(
   facts: CertificateFacts,
   issuer: IssuerState | undefined,
 ): string | undefined {
-  const authority = issuer?.authority;
+  const authority = issuer?.authority();
   if (declared.issuer !== undefined && authority === undefined) return undefined;
   const wanted = buildExtensions(declared.extensions, {
     subject: facts.subject,

@@ -305,7 +305,8 @@ class KeyPlanner {
       name: this.#key.name,
       certificate: undefined,
       subject: parseName(declared.subject!),
-      authority: of.spki === undefined ? undefined : authorityToBe(declared, issuer, Buffer.from(of.spki, "base64")),
+      authority: () =>
+        of.spki === undefined ? undefined : authorityToBe(declared, issuer, Buffer.from(of.spki, "base64")),
       notAfter: new Date(certificate.notAfter),
       changes: true,
       newKey: of.newKey,

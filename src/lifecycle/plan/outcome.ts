@@ -28,7 +28,7 @@ export function unchanged(name: string, steps: readonly Step[], facts: Certifica
       name,
       certificate: facts,
       subject,
-      authority: authorityOf(facts),
+      authority: () => authorityOf(facts),
       notAfter,
       changes: false,
       newKey: false,

@@ -145,7 +145,15 @@ function take(
 
 function changed(name: string, steps: KeySteps, certificate: CertificateFacts, newKey: boolean): KeyOutcome {
   const { subject, notAfter } = certificate;
-  const asIssuer = { name, certificate, subject, authority: authorityOf(certificate), notAfter, changes: true, newKey };
+  const asIssuer = {
+    name,
+    certificate,
+    subject,
+    authority: () => authorityOf(certificate),
+    notAfter,
+    changes: true,
+    newKey,
+  };
   return { steps: steps.steps, refused: false, certificate: undefined, asIssuer };
 }
 
