@@ -68,6 +68,10 @@ test("the inside of the package is out of reach", () => {
   expect(() => run('await import("keywright/dist/cryptoki/uri.js")')).toThrow("ERR_PACKAGE_PATH_NOT_EXPORTED");
 });
 
+test("what nobody can read is not in it: no bytecode, which the build makes for the Node at hand", () => {
+  expect(readdirSync(join(installed, "dist/bin")).filter((name) => !/\.js(on)?$/.test(name))).toEqual([]);
+});
+
 test("the command runs from there", () => {
   const command = join(installed, "dist/bin/keywright.js");
   expect(execFileSync(process.execPath, [command, "--help"], { encoding: "utf8" })).toContain("keywright");

@@ -1,8 +1,10 @@
 // Builds the library (one file per module, tsc) and the command (bundled, esbuild) into dist/.
 import { spawnSync } from "node:child_process";
-import { chmodSync, rmSync, writeFileSync } from "node:fs";
+import { createHash } from "node:crypto";
+import { chmodSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { build } from "esbuild";
+import { makeBytecode } from "./bytecode.mjs";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 process.chdir(root);
@@ -14,13 +16,7 @@ const tsc = spawnSync(process.execPath, ["node_modules/typescript/bin/tsc", "-p"
 if (tsc.status !== 0) process.exit(tsc.status ?? 1);
 
 // Programs of their own: the command, and what runs in another thread or process. See host/entry.ts.
-const entries = {
-  keywright: "src/cli/main.ts",
-  "module-thread": "src/modules/thread-main.ts",
-  "module-process": "src/modules/process-main.ts",
-};
-await build({
-  entryPoints: entries,
+const options = {
   outdir: "dist/bin",
   bundle: true,
   // One file each, whose modules run when they are first needed: 15 ms less for a plan than ESM in chunks.
@@ -38,6 +34,21 @@ await build({
   minifySyntax: true,
   legalComments: "none",
   logLevel: "warning",
+};
+await build({
+  ...options,
+  entryPoints: {
+    command: "src/cli/main.ts",
+    "module-thread": "src/modules/thread-main.ts",
+    "module-process": "src/modules/process-main.ts",
+  },
+});
+const name = createHash("sha256").update(readFileSync("dist/bin/command.js")).digest("hex").slice(0, 16);
+await build({
+  ...options,
+  entryPoints: { keywright: "src/cli/start.ts" },
+  define: { ...options.define, BUILD: JSON.stringify(name) },
 });
 writeFileSync("dist/bin/package.json", '{ "type": "commonjs" }\n');
 chmodSync("dist/bin/keywright.js", 0o755);
+makeBytecode("dist/bin/keywright.js", `dist/bin/command-${name}-${process.version}-${process.arch}.cache`);

@@ -22,6 +22,7 @@ const SUITES = [
   "test/lifecycle/nixpkcs.test.ts",
   "test/lifecycle/bad-input.test.ts",
   "test/conformance/softtoken.test.ts",
+  "test/cli/start.test.ts",
   "test/transcripts.test.ts",
 ];
 

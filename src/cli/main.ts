@@ -1,4 +1,3 @@
-#!/usr/bin/env node
 /**
  * The command. Finds the subcommand, reads its options, runs it, and turns what it throws into an error line, hint lines
  * and an exit code.
