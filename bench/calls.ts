@@ -24,7 +24,7 @@ export async function measureCalls(folder: string, driver: string, others: reado
   for (const way of ways) workers.push(await Worker.start(way, settings));
   const rows: Row[] = [];
   for (const [what, name] of OPERATIONS) {
-    const pairs = await inTurn(what, 31, workers);
+    const pairs = await inTurn(what, 31, workers, { warm: true });
     for (const [i, way] of ways.entries()) {
       const goal = way === "direct" ? LIBRARY_GOAL : undefined;
       rows.push(ratioRow(`${name}, ${way}`, "from C", pairs[i]!, goal));

@@ -24,6 +24,9 @@ export interface WorkerSettings {
 /** How long one round of an operation takes about, in ns. */
 const ROUND = 20e6;
 
+/** How many rounds go before those that count, about a second: by then V8 has compiled what is run often. */
+const WARMING = 50;
+
 export class Worker {
   readonly #child: ChildProcess;
   readonly #lines: AsyncIterator<string>;
@@ -81,11 +84,21 @@ export class Worker {
 /**
  * Runs an operation on every worker in turn, n rounds, every other round in the opposite order.
  * @param count how many make a round; as many as fit into one if absent
+ * @param warm whether rounds go before that do not count: of an operation that leaves nothing behind
  * @returns for each worker but the first, its times beside the first one's, in ns
  */
-export async function inTurn(what: string, n: number, workers: readonly Worker[], count?: number): Promise<Pairs[]> {
+export async function inTurn(
+  what: string,
+  n: number,
+  workers: readonly Worker[],
+  { count, warm = false }: { count?: number | undefined; warm?: boolean | undefined } = {},
+): Promise<Pairs[]> {
   const counts: number[] = [];
-  for (const worker of workers) counts.push(count ?? (await worker.calibrate(what)));
+  for (const worker of workers) {
+    const fitting = count ?? (await worker.calibrate(what));
+    if (warm) await worker.time(what, WARMING * fitting);
+    counts.push(fitting);
+  }
   const times = workers.map((): number[] => []);
   for (let round = 0; round < n; round += 1) {
     const order = workers.map((_, i) => (round % 2 === 0 ? i : workers.length - 1 - i));

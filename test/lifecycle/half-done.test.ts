@@ -3,6 +3,7 @@ import { X509Certificate } from "node:crypto";
 import { readdirSync, rmSync } from "node:fs";
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest";
 import type { Cryptoki } from "../../src/cryptoki/port.ts";
+import { mark, tokenMarker } from "../../src/lifecycle/markers.ts";
 import type { SeenObject } from "../../src/lifecycle/observation.ts";
 import type { Action, Step } from "../../src/lifecycle/plan/steps.ts";
 import { peer } from "../support/peers.ts";
@@ -130,6 +131,27 @@ describe("a rotation that died half-way", () => {
     });
     expect(await w.applied()).toEqual(["k kept"]);
     expect(markers()).toEqual([]);
+  });
+
+  test("leaves the marker alone that another run put there meanwhile", async () => {
+    const w = world(CERTIFIED, SOFTTOKEN.replace(" }", ", initHook: ./hook }"));
+    w.write("hook", "#!/bin/sh\n", 0o755);
+    await w.applied();
+    w.layer = killedAt("C_SetAttributeValue", 0, "before");
+    await expect(w.applied({ rotate: ["k"] })).rejects.toThrow("killed");
+    w.layer = undefined;
+    await w.within(async (session) => {
+      const fresh = [];
+      for await (const object of session.find({ CKA_LABEL: "k~new" })) fresh.push(object);
+      for (const object of fresh) await object.destroy();
+    });
+    const [name] = readdirSync(w.path("state/replacements"));
+    const theirs = JSON.stringify({ token: "demo", key: "k", replaces: ["theirs"] });
+    // The token's hook runs between what was seen of the key and what is done with it.
+    await mark(tokenMarker((await w.declaration()).tokens.demo!, w.surroundings()));
+    const begin = () => w.write(`state/replacements/${name}`, theirs);
+    expect(await w.applied({ progress: { begin, end: () => undefined } })).toEqual(["k kept"]);
+    expect(w.read(`state/replacements/${name}`)).toBe(theirs);
   });
 
   test("does not hide that a key was lost", async () => {
@@ -291,6 +313,23 @@ describe("a rotation that died half-way", () => {
       expect(await w.objects()).toHaveLength(3);
       expect(await w.steps()).toEqual(["keep k"]);
     });
+  });
+
+  test.each([1, 3])("gives the declared serial to no second certificate, where %i objects are gone", async (gone) => {
+    const declared = CERTIFIED.replace("P-256,", "P-256, retireOld: destroy, attributes: { modifiable: false },");
+    const w = world(declared.replace("CN=k", 'CN=k, serial: "0x0a"'));
+    await w.applied();
+    const serial = async () => {
+      const { der } = (await seen(w)).find((object) => object.class === "certificate")!;
+      return new X509Certificate(Buffer.from(der!, "base64")).serialNumber;
+    };
+    expect(await serial()).toBe("0A");
+    w.layer = killedAt("C_DestroyObject", gone - 1);
+    await expect(w.applied({ rotate: ["k"] })).rejects.toThrow("killed");
+    w.layer = undefined;
+    expect(await w.objects()).toHaveLength(3 - gone);
+    expect(await w.applied()).toEqual(["k done"]);
+    expect(await serial()).toMatch(/^[0-9A-F]{32}$/);
   });
 
   test("keeps the old key until its hook has run, whatever the declaration calls it by then", async () => {

@@ -38,6 +38,13 @@ describe.skipIf(!peer("nss") || !peer("openssl"))("with a store", () => {
     await expect(w.plan()).rejects.toThrow("NSS softokn has no SO PIN");
   });
 
+  test("whoever declares no PIN for a token that is to be made is told of the one that NSS has", async () => {
+    const w = world("  a: { token: demo, id: 1, type: EC:secp256r1 }\n", { pins: "none" });
+    expect((await w.plan()).steps).toMatchObject([
+      { action: "refuse", hints: ["declare pin, and apply initialises it; or: keywright token init"] },
+    ]);
+  });
+
   test.skipIf(!peer("certutil"))("a database without a password is used without a PIN", async () => {
     const w = world("  a: { token: demo, id: 1, type: EC:secp256r1 }\n", { pins: "none" });
     mkdirSync(w.path("nss"));
