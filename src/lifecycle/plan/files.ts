@@ -89,7 +89,7 @@ export function withFiles(
   }
   const seen = observation.tokens[key.token]!;
   if (outcome.certificate === undefined || seen.state !== "present") return withSteps(ordered);
-  const uri = keyUri(seen.uri, finalIdentity(key));
+  const { uri } = seen;
   const { der } = outcome.certificate;
   const stale = certificate.publish.filter(({ path, what, mode }) => {
     const file = observation.files[resolve(folder, path)];
@@ -98,7 +98,8 @@ export function withFiles(
     if (file?.state !== "present" || file.mode !== mode || !file.owned) return true;
     const ders = "ders" in issuers ? issuers.ders : undefined;
     if (needsIssuers(what) && ders === undefined) return true;
-    return file.sha256 !== sha256(publishedContents(what, { certificate: der, issuers: ders ?? [] }, uri));
+    const contents = { certificate: der, issuers: ders ?? [] };
+    return file.sha256 !== sha256(publishedContents(what, contents, keyUri(uri, finalIdentity(key))));
   });
   const missing = certificate.publish.find(({ path, what }) => {
     const file = observation.files[resolve(folder, path)];

@@ -4,7 +4,7 @@
  */
 import { familyNamed } from "../../families/families.ts";
 import type { KeyDeclaration } from "../declaration.ts";
-import { type Standing, standing } from "../identities.ts";
+import { newIdentity, type Standing, standing } from "../identities.ts";
 import type { Observation, SeenObject, SeenPresent } from "../observation.ts";
 import type { KeyObjects } from "./disentangle.ts";
 import { Refusal } from "./refusal.ts";
@@ -16,11 +16,40 @@ export interface ObjectsContext {
   readonly observation: Observation;
 }
 
+/** By id, and by label with and without what is added to that of a replacement or of what was replaced. */
+type Index = ReadonlyMap<string, readonly SeenObject[]>;
+
+/** A token's objects are gone through once, however many keys are declared. */
+const indexes = new WeakMap<readonly SeenObject[], Index>();
+
+function indexOf(objects: readonly SeenObject[]): Index {
+  const known = indexes.get(objects);
+  if (known !== undefined) return known;
+  const index = new Map<string, SeenObject[]>();
+  for (const object of objects) {
+    const { id, label } = object;
+    for (const name of new Set([`id ${id}`, `label ${label}`, `label ${label.replace(/~[^~]*$/, "")}`])) {
+      const there = index.get(name);
+      if (there === undefined) index.set(name, [object]);
+      else there.push(object);
+    }
+  }
+  indexes.set(objects, index);
+  return index;
+}
+
+/** The objects of which {@link standing} says anything but "other", and perhaps more. */
+function near(key: KeyDeclaration, objects: readonly SeenObject[]): Iterable<SeenObject> {
+  const index = indexOf(objects);
+  const names = [`id ${newIdentity(key).id}`, `id ${key.id}`, `label ${key.label}`];
+  return new Set(names.flatMap((name) => index.get(name) ?? []));
+}
+
 /** @throws Refusal when another key has the declared id or label */
 export function keyObjects({ key, token, observation }: ObjectsContext): KeyObjects {
   const { labels } = familyNamed(token.family);
   const by: Record<Standing, SeenObject[]> = { final: [], new: [], archived: [], conflict: [], other: [] };
-  for (const object of token.objects) by[standing(object, key, labels)].push(object);
+  for (const object of near(key, token.objects)) by[standing(object, key, labels)].push(object);
   const conflict = by.conflict[0];
   if (conflict !== undefined) {
     const taken = conflict.id === key.id ? `id 0x${conflict.id}` : `label ${JSON.stringify(conflict.label)}`;
