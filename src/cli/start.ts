@@ -19,7 +19,7 @@ const bytecode = join(folder, `command-${BUILD}-${process.version}-${process.arc
 const require = createRequire(filename);
 
 if (existsSync(bytecode)) {
-  // What Node's own loader puts around a module. V8 compiles the text after all if it does not want the bytecode.
+  // The text, which is ASCII, in what Node's own loader puts around it. V8 compiles it if it does not want the bytecode.
   const text = `(function (require, __filename) {${readFileSync(filename, "latin1")}\n})`;
   new Script(text, { filename, cachedData: readFileSync(bytecode) }).runInThisContext()(require, filename);
 } else {
