@@ -31,7 +31,7 @@ import { Module } from "./cryptoki/module.ts";
 import { stateFolder } from "./host/folders.ts";
 import type { Surroundings } from "./lifecycle/access.ts";
 import type { Declaration } from "./lifecycle/declaration.ts";
-import { defaultStore, openDeclared, reachOfDeclared } from "./modules/declared.ts";
+import { defaultStore, openDeclared, reachOfDeclared, requireAllShown } from "./modules/declared.ts";
 import { openGuarded } from "./modules/guarded.ts";
 import type { ModuleReference } from "./modules/index.ts";
 import { PinMemory } from "./pins/memory.ts";
@@ -109,6 +109,7 @@ export function surroundingsOf(declaration: Declaration, options: DeclaredOption
     now: () => new Date(),
     open: (token) => openDeclared(token, { folder, state }),
     reach: (token) => reachOfDeclared(token, { folder, state }),
+    requireAllShown: (token, shown) => requireAllShown(token, { folder, state }, shown),
     readPin: (source, purpose) => readPin(source, { folder, purpose, prompt }),
   };
 }

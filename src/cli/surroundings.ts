@@ -8,7 +8,7 @@ import { readFile } from "../host/files.ts";
 import { stateFolder } from "../host/folders.ts";
 import type { Surroundings } from "../lifecycle/access.ts";
 import type { Declaration } from "../lifecycle/declaration.ts";
-import { openDeclared, reachOfDeclared } from "../modules/declared.ts";
+import { openDeclared, reachOfDeclared, requireAllShown } from "../modules/declared.ts";
 import { text } from "./command.ts";
 import { CommandError } from "./errors.ts";
 import type { Io } from "./io.ts";
@@ -59,6 +59,7 @@ export function surroundingsOf(declaration: Declaration, input: { state?: string
       return openDeclared(token, { folder, state });
     },
     reach: (token) => reachOfDeclared(token, { folder, state }),
+    requireAllShown: (token, shown) => requireAllShown(token, { folder, state }, shown),
     readPin: (source, purpose, isNew) => commandPin(source, purpose, folder, io, isNew),
   };
 }

@@ -9,9 +9,10 @@ import { Module } from "../cryptoki/module.ts";
 import { Pin } from "../cryptoki/pin.ts";
 import type { Session } from "../cryptoki/session/session.ts";
 import type { Role, Token } from "../cryptoki/token.ts";
-import { formatUri, isUri, type Pkcs11Uri, parseUri } from "../cryptoki/uri.ts";
+import { formatUri, isUri, type Pkcs11Uri, parseUri, redactUri, unknownAttribute } from "../cryptoki/uri.ts";
 import { type Family, familyOfToken } from "../families/families.ts";
 import type { Declaration, KeyDeclaration, TokenDeclaration } from "../lifecycle/declaration.ts";
+import { nearest } from "../lifecycle/schema/nearest.ts";
 import { type TokenLockOptions, withTokenLocks } from "../lifecycle/token-locks.ts";
 import { declaredModule, defaultStore } from "../modules/declared.ts";
 import { openGuarded } from "../modules/guarded.ts";
@@ -19,6 +20,7 @@ import type { ModuleReference } from "../modules/index.ts";
 import { PinMemory } from "../pins/memory.ts";
 import { attendedBy, declaredPins, type PinContext, pinFor, type TokenPins } from "../pins/roles.ts";
 import { type PinSource, pinSourceFromUri } from "../pins/sources.ts";
+import { URI_PATH } from "../spec/uri.ts";
 import { text } from "./command.ts";
 import { declaredPath, declaredSoPins } from "./declared-tokens.ts";
 import { UsageError } from "./errors.ts";
@@ -78,15 +80,16 @@ export async function findTarget(word: string | undefined, input: TargetInput, i
 
 function byUri(word: string, input: TargetInput, pins: TokenPins, io: Io): Target {
   const uri = parseUri(word);
+  requireKnown(word, uri);
   const { token } = uri.path;
-  const { "pin-value": value, "pin-source": source, "module-path": path } = uri.query;
+  const { "pin-value": value, "pin-source": source, "module-path": path, "module-name": name } = uri.query;
   if (value !== undefined) {
     io.warn("the URI carries a PIN (pin-value), which command lines and logs show; use pin-source or --pin");
   }
   const fromUri = value !== undefined ? Pin.from(value) : source === undefined ? undefined : pinSourceFromUri(source);
   return {
     reference: {
-      ...referenceOf(input.module ?? path ?? "softtoken", input),
+      ...referenceOf(input.module ?? path ?? name ?? "softtoken", input),
       ...(token === undefined ? {} : { label: token }),
     },
     uri,
@@ -96,6 +99,16 @@ function byUri(word: string, input: TargetInput, pins: TokenPins, io: Io): Targe
     pins: { ...pins, pin: pins.pin ?? fromUri },
     folder: process.cwd(),
   };
+}
+
+/** What it names could not be told from what it does not name; and here it may be destroyed. */
+function requireKnown(word: string, uri: Pkcs11Uri): void {
+  const unknown = unknownAttribute(uri);
+  if (unknown === undefined) return;
+  const near = nearest(unknown, Object.keys(URI_PATH));
+  throw new UsageError(`${redactUri(word)} has the attribute ${unknown}, which is none of RFC 7512`, [
+    near === undefined ? `there are ${Object.keys(URI_PATH).join(", ")}` : `did you mean ${near}?`,
+  ]);
 }
 
 function byName(word: string, declaration: Declaration, input: TargetInput, pins: TokenPins): Target {

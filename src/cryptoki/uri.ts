@@ -3,7 +3,7 @@
  * @module
  */
 import { toHex, utf8 } from "../codec/bytes.ts";
-import { URI_QUERY, URI_TYPES, type UriPathName, type UriType } from "../spec/uri.ts";
+import { URI_PATH, URI_QUERY, URI_TYPES, type UriPathName, type UriType } from "../spec/uri.ts";
 import { isPlain, kind, members, requireArguments, TEXT } from "./arguments.ts";
 import { KeywrightError } from "./errors.ts";
 import type { Structure, Ulong } from "./port.ts";
@@ -199,6 +199,11 @@ export function objectUri(info: TokenNames, object: ObjectIdentity): Pkcs11Uri {
   };
 }
 
+/** The first path attribute that is none of RFC 7512's (2.3): a vendor's, or a misspelt one. */
+export function unknownAttribute({ path }: Pkcs11Uri): string | undefined {
+  return Object.keys(path).find((name) => !Object.hasOwn(URI_PATH, name));
+}
+
 /** What a token is matched against. */
 export interface TokenFacts {
   readonly slot: Ulong;
@@ -209,10 +214,11 @@ export interface TokenFacts {
 
 /**
  * Whether a URI's token, library and slot attributes match (2.5): each that is given is compared exactly; a fact that is
- * not known does not match; unknown attributes are ignored.
+ * not known does not match, nor does an unknown attribute: what it was to tell apart is not known.
  */
 export function matchesToken(uri: Pkcs11Uri, facts: TokenFacts): boolean {
   const { path } = uri;
+  if (unknownAttribute(uri) !== undefined) return false;
   const { token, info, slotInfo } = facts;
   const version = info === undefined ? undefined : `${info.libraryVersion.major}.${info.libraryVersion.minor}`;
   const pairs: [string | undefined, string | undefined][] = [

@@ -5,10 +5,9 @@
 import { CryptokiError, failedWith, KeywrightError } from "../cryptoki/errors.ts";
 import { type Module, type TokenMatch, TokenNotFoundError } from "../cryptoki/module.ts";
 import { type Pin, PinMissingError, type PinSupply } from "../cryptoki/pin.ts";
-import type { Ulong } from "../cryptoki/port.ts";
 import type { Session } from "../cryptoki/session/session.ts";
 import type { Token } from "../cryptoki/token.ts";
-import { type Pkcs11Uri, parseUri } from "../cryptoki/uri.ts";
+import { matchesToken, type Pkcs11Uri, parseUri } from "../cryptoki/uri.ts";
 import { type Family, familyOfToken, WRITE_AS_USER } from "../families/families.ts";
 import { HostError } from "../host/errors.ts";
 import { declaredPins, type PinContext, pinFor, requireSources } from "../pins/roles.ts";
@@ -25,6 +24,12 @@ export interface Surroundings {
    * Tells whether two declared tokens are one.
    */
   reach?(token: TokenDeclaration): string;
+  /**
+   * Before a declared token is made, for its module does not show it.
+   * @param shown how many initialised tokens the module shows
+   * @throws KeywrightError when its store has more, one of which it may be
+   */
+  requireAllShown?(token: TokenDeclaration, shown: number): void;
   /** The folder that relative paths of the declaration start from. */
   readonly folder: string;
   /** The state folder: what was begun and is not done, such as pending hooks. */
@@ -192,6 +197,10 @@ async function withOpenModule<T>(
   if (reason !== undefined || token === undefined) {
     try {
       if (token !== undefined) requireMakingPins(declared, token, surroundings);
+      if (token?.has("CKF_TOKEN_INITIALIZED") === false) {
+        const shown = (await module.tokens()).filter((one) => one.has("CKF_TOKEN_INITIALIZED"));
+        surroundings.requireAllShown?.(declared, shown.length);
+      }
     } catch (error) {
       return use(unreadable(declared, error));
     }
@@ -280,12 +289,25 @@ function keptPin(read: (() => Promise<Pin>) | undefined, { freshLogin }: Family)
   };
 }
 
-/** The one token that was never initialised, in the declared slot if there is one. */
+/**
+ * The one token that was never initialised, and is what is declared but for its label: a serial number or a model it will
+ * have after that if it has it now.
+ */
 async function blankToken(declared: TokenDeclaration, module: Module): Promise<Token | undefined> {
-  const tokens = (await module.tokens()).filter((token) => !token.has("CKF_TOKEN_INITIALIZED"));
-  const wanted =
-    declared.slot === undefined ? tokens : tokens.filter((token: { slot: Ulong }) => token.slot === declared.slot);
-  return wanted.length === 1 ? wanted[0] : undefined;
+  const { uri, serial, slot } = declared;
+  const { token: _, ...others } = uri === undefined ? {} : parseUri(uri).path;
+  const path = {
+    ...others,
+    ...(serial === undefined ? {} : { serial }),
+    ...(slot === undefined ? {} : { "slot-id": String(slot) }),
+  };
+  const info = await module.info();
+  const found = (await module.tokens()).filter(
+    (token) =>
+      !token.has("CKF_TOKEN_INITIALIZED") &&
+      matchesToken({ path, query: {} }, { slot: token.slot, token: token.info, info }),
+  );
+  return found.length === 1 ? found[0] : undefined;
 }
 
 function unreadable(declared: TokenDeclaration, error: unknown): UnreadableToken {

@@ -2,17 +2,18 @@
  * What a declaration must be beyond the form of its fields: names that exist, ids that differ, issuers that can issue.
  * @module
  */
-import { basename, dirname, join, resolve } from "node:path";
-import { parseUri } from "../cryptoki/uri.ts";
+import { dirname, resolve } from "node:path";
+import { parseUri, unknownAttribute } from "../cryptoki/uri.ts";
 import { familyOfLibrary, WRITE_AS_USER } from "../families/families.ts";
-import { realPath } from "../host/paths.ts";
+import { URI_PATH } from "../spec/uri.ts";
 import { X509Error } from "../x509/errors.ts";
 import { checkExtensions } from "../x509/extensions.ts";
 import type { Declaration, KeyDeclaration } from "./declaration.ts";
+import { checkPaths } from "./paths.ts";
 import { nearest } from "./schema/nearest.ts";
 import { addDuration } from "./values.ts";
 
-type Report = (path: readonly string[], message: string, hint?: string) => void;
+type Report = (path: readonly string[], message: string, hint: string | undefined) => void;
 
 /** Reports every fault that one field alone does not show. */
 export function checkDeclaration(declaration: Declaration, report: Report): void {
@@ -39,7 +40,7 @@ function checkTokens({ tokens }: Declaration, report: Report): void {
       report(["tokens", name, "soPin"], `${title} has no SO PIN`, "leave it out: the user PIN initialises the token");
     }
     if (uri !== undefined && (label !== undefined || serial !== undefined)) {
-      report(["tokens", name, "uri"], "the token is named by a URI and by label or serial too: keep one");
+      report(["tokens", name, "uri"], "the token is named by a URI and by label or serial too", "keep one of them");
     }
     if (uri !== undefined && parseUri(uri).query["pin-value"] !== undefined) {
       report(
@@ -47,6 +48,12 @@ function checkTokens({ tokens }: Declaration, report: Report): void {
         "the URI carries a PIN (pin-value), which has no place in a file that others read",
         "use pin, or pin-source",
       );
+    }
+    const unknown = uri === undefined ? undefined : unknownAttribute(parseUri(uri));
+    if (unknown !== undefined) {
+      const near = nearest(unknown, Object.keys(URI_PATH));
+      const hint = near === undefined ? undefined : `did you mean ${near}?`;
+      report(["tokens", name, "uri"], `the URI has the attribute ${unknown}, which is none of RFC 7512`, hint);
     }
     if (uri === undefined && label === undefined && serial === undefined && slot === undefined) {
       report(["tokens", name], "it is not said which token is meant", "give its label, serial or URI");
@@ -68,21 +75,32 @@ function checkKey({ tokens }: Declaration, key: KeyDeclaration, report: Report):
   if (certificate === undefined) return;
   const outside = certificate.csr !== undefined || certificate.import !== undefined;
   if (certificate.subject === undefined && (!outside || certificate.csr !== undefined)) {
-    report(at("certificate"), "a certificate lacks subject");
+    report(at("certificate"), "a certificate lacks subject", "declare subject, such as CN=www.example.com");
   }
   if (outside && certificate.issuer !== undefined) {
-    report(at("certificate", "issuer"), "the certificate comes from an outside CA and from a declared key: keep one");
+    report(
+      at("certificate", "issuer"),
+      "the certificate comes from an outside CA and from a declared key",
+      "keep issuer, or csr and import",
+    );
   }
   if (algorithm === "Montgomery" && certificate.issuer === undefined && !outside) {
     report(at("certificate"), "a key that cannot sign cannot sign its own certificate", "declare an issuer");
   }
   if (algorithm === "Montgomery" && certificate.csr !== undefined) {
-    report(at("certificate", "csr"), "a key that cannot sign cannot sign a request");
+    report(at("certificate", "csr"), "a key that cannot sign cannot sign a request", "declare an issuer");
   }
   if (certificate.issuer === undefined && !outside && algorithm !== "Montgomery" && !key.usage.includes("sign")) {
-    report(at("usage"), "the key signs its own certificate, and its usage does not have sign");
+    report(
+      at("usage"),
+      "the key signs its own certificate, and its usage does not have sign",
+      "add sign to it, or declare an issuer",
+    );
   }
   const epoch = new Date(0);
+  if (addDuration(epoch, certificate.validity) <= epoch) {
+    report(at("certificate", "validity"), "it would have ended when it begins", "declare a validity such as 90d");
+  }
   if (
     certificate.renewBefore !== undefined &&
     addDuration(epoch, certificate.renewBefore) >= addDuration(epoch, certificate.validity)
@@ -94,7 +112,7 @@ function checkKey({ tokens }: Declaration, key: KeyDeclaration, report: Report):
     );
   }
   if (certificate.pss && algorithm !== "RSA" && certificate.issuer === undefined) {
-    report(at("certificate", "pss"), "RSASSA-PSS is for RSA keys");
+    report(at("certificate", "pss"), "RSASSA-PSS is for RSA keys", "leave pss out");
   }
 }
 
@@ -121,13 +139,13 @@ function checkIssuer({ keys }: Declaration, key: KeyDeclaration, report: Report)
   const chain = [key.name];
   for (let next: string | undefined = name; next !== undefined; next = keys[next]?.certificate?.issuer) {
     if (chain.includes(next)) {
-      report(at, `the issuers go in a circle: ${[...chain, next].join(" <- ")}`);
+      report(at, `the issuers go in a circle: ${[...chain, next].join(" <- ")}`, "let the first of them sign its own");
       return;
     }
     chain.push(next);
   }
   if (issuer.certificate === undefined) {
-    report(at, `${name} has no certificate, so it cannot issue one`);
+    report(at, `${name} has no certificate, so it cannot issue one`, `declare a certificate for ${name}`);
   } else if (issuer.certificate.import === undefined && !saysCa(issuer.certificate.extensions)) {
     report(at, `${name} is no CA`, `give ${name} the extension basicConstraints=critical,CA:TRUE`);
   } else if (!signsCertificates(issuer.certificate.extensions)) {
@@ -139,7 +157,11 @@ function checkIssuer({ keys }: Declaration, key: KeyDeclaration, report: Report)
   } else if (saysCa(key.certificate!.extensions)) {
     const tooLong = chain.slice(1).find((above, i) => (pathLength(keys[above]!) ?? i + 1) < i + 1);
     if (tooLong !== undefined) {
-      report(at, `${tooLong} may have no CA so far below it (pathlen:${pathLength(keys[tooLong]!)})`);
+      report(
+        at,
+        `${tooLong} may have no CA so far below it (pathlen:${pathLength(keys[tooLong]!)})`,
+        `give ${tooLong} a greater pathlen, or this key another issuer`,
+      );
     }
   }
   if (!issuer.usage.includes("sign")) report(at, `${name} may not sign`, `give ${name} the usage sign`);
@@ -172,7 +194,12 @@ function checkSerials({ keys }: Declaration, report: Report): void {
     const serial = JSON.stringify([certificate.issuer ?? name, BigInt(certificate.serial).toString()]);
     const other = taken.get(serial);
     if (other === undefined) taken.set(serial, name);
-    else report(["keys", name, "certificate", "serial"], `${other} has the same serial number by the same issuer`);
+    else
+      report(
+        ["keys", name, "certificate", "serial"],
+        `${other} has the same serial number by the same issuer`,
+        "leave one of them out: it gets a random one",
+      );
   }
 }
 
@@ -200,54 +227,14 @@ function checkIdentities({ keys }: Declaration, report: Report): void {
       const identity = JSON.stringify([key.token, field, value]);
       const other = taken.get(identity);
       if (other === undefined) taken.set(identity, key.name);
-      else report(["keys", key.name, field], `${other} has the same ${field} in the same token: ${value}`);
+      else
+        report(
+          ["keys", key.name, field],
+          `${other} has the same ${field} in the same token: ${value}`,
+          "choose another for one of them",
+        );
     }
   }
-}
-
-/** A file that is written is no other's, and none that is read; also where two paths meet through a link. */
-function checkPaths({ tokens, keys, file }: Declaration, report: Report): void {
-  const at = placesIn(dirname(resolve(file)));
-  const read = new Map<string, string>();
-  // A file is read through a link, and written in its place: both are in use.
-  const reads = (path: string, what: string) => read.set(at(path), what).set(realPath(at(path)), what);
-  reads(basename(file), "the declaration itself");
-  for (const { name, pin, soPin, store, initHook } of Object.values(tokens)) {
-    for (const source of [pin, soPin]) {
-      if (source !== undefined && "file" in source) reads(source.file, `a PIN file of ${name}`);
-    }
-    if (store !== undefined) reads(store, `the store of ${name}`);
-    if (initHook !== undefined) reads(initHook, `the initHook of ${name}`);
-  }
-  for (const { name, certificate } of Object.values(keys)) {
-    if (certificate?.hook !== undefined) reads(certificate.hook, `the hook of ${name}`);
-    if (certificate?.import !== undefined) reads(certificate.import, `the import file of ${name}`);
-  }
-  const taken = new Map<string, string>();
-  for (const { name, certificate } of Object.values(keys)) {
-    const paths = (certificate?.publish ?? []).map(({ path }, i) => [["publish", String(i), "path"], path] as const);
-    const csr = certificate?.csr === undefined ? [] : [[["csr"], certificate.csr] as const];
-    for (const [field, path] of [...paths, ...csr]) {
-      const place = ["keys", name, "certificate", ...field];
-      const other = taken.get(at(path));
-      if (read.has(at(path)))
-        report(place, `${path} is ${read.get(at(path))}, and would be lost`, "choose another path");
-      else if (other !== undefined) report(place, `${path} is written for ${other} already`);
-      else taken.set(at(path), name);
-    }
-  }
-}
-
-/** Where a file of a path is written: its folder's real path, asked for once, and its name. */
-function placesIn(folder: string): (path: string) => string {
-  const folders = new Map<string, string>();
-  return (path) => {
-    const whole = resolve(folder, path);
-    const above = dirname(whole);
-    const real = folders.get(above) ?? realPath(above);
-    folders.set(above, real);
-    return join(real, basename(whole));
-  };
 }
 
 /** Checks the syntax of the extensions that certificates are to have. */

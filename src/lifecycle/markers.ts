@@ -1,6 +1,7 @@
 /**
  * Markers in the state folder. They say which hooks are still to run, so that each runs at least once whatever happens in
- * between; and which key is being replaced while two stand under one identity, for a token has no place to note it.
+ * between; which key is being replaced while two stand under one identity, for a token has no place to note it; and which
+ * tokens were there, so that one whose disk is not mounted is not made anew.
  * @module
  */
 import { createHash } from "node:crypto";
@@ -18,7 +19,9 @@ export type MarkerKind =
   /** The hook is to run. */
   | "hooks"
   /** The key under the identity is being replaced. */
-  | "replacements";
+  | "replacements"
+  /** The token was there. */
+  | "tokens";
 
 /** A file of the state folder, and what it is about, for whoever looks into it. */
 export interface Marker {
@@ -37,12 +40,12 @@ export function keyMarker(
   return { path: markerPath(surroundings, kind, "key", of), about: { token: declared.name, key: name } };
 }
 
-/** Of a declared token, which need not be there yet: its initHook is to run. */
-export function tokenMarker(declared: TokenDeclaration, surroundings: Surroundings): Marker {
+/** Of a declared token, which need not be there yet, or any more. */
+export function tokenMarker(kind: "hooks" | "tokens", declared: TokenDeclaration, surroundings: Surroundings): Marker {
   const { module, store, label, serial, uri, slot } = declared;
   const where = store === undefined ? undefined : resolve(surroundings.folder, store);
   const of = [module, where, label, serial, uri, slot];
-  return { path: markerPath(surroundings, "hooks", "token", of), about: { token: declared.name } };
+  return { path: markerPath(surroundings, kind, "token", of), about: { token: declared.name } };
 }
 
 function markerPath({ state }: Surroundings, kind: MarkerKind, what: string, of: readonly unknown[]): string {

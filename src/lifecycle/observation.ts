@@ -59,6 +59,8 @@ export interface SeenAbsent {
   readonly blank: boolean;
   /** That one has its label and SO PIN already, and lacks the user PIN. */
   readonly lacksPin?: true;
+  /** An earlier run used it. */
+  readonly wasHere?: true;
   /** What that one can make. */
   readonly canGenerate?: CanGenerate;
 }

@@ -12,12 +12,13 @@ import { X509Error } from "../x509/errors.ts";
 import { curveFromParams, spkiFromAttributes } from "../x509/public-keys.ts";
 import { fingerprint, readCertificate } from "../x509/read.ts";
 import type { Access, PresentToken, Surroundings } from "./access.ts";
-import type { Declaration, KeyDeclaration } from "./declaration.ts";
+import { type Declaration, DeclarationError, type KeyDeclaration } from "./declaration.ts";
 import { newIdentity } from "./identities.ts";
 import { isMarked, keyMarker, replacementIn, tokenMarker } from "./markers.ts";
 import { matchPrivateKeys } from "./match.ts";
 import type { CanGenerate, Observation, SeenObject, SeenReplacement, SeenToken } from "./observation.ts";
 import { observeFiles } from "./observe-files.ts";
+import { stateFaults } from "./paths.ts";
 import { keyTypeText } from "./values.ts";
 
 /** Looks at everything that the declaration names. */
@@ -26,6 +27,8 @@ export async function observe(
   accesses: ReadonlyMap<string, Access>,
   surroundings: Surroundings,
 ): Promise<Observation> {
+  const faults = stateFaults(declaration, surroundings.state);
+  if (faults.length > 0) throw new DeclarationError(declaration.file, faults);
   const pendingHooks: string[] = [];
   const replacing: Record<string, SeenReplacement> = {};
   for (const key of Object.values(declaration.keys)) {
@@ -41,10 +44,10 @@ export async function observe(
     const access = accesses.get(name);
     if (access === undefined) continue;
     const keys = Object.values(declaration.keys).filter(({ token }) => token === name);
-    tokens[name] = await observeToken(access, keys);
+    tokens[name] = await observeToken(access, keys, surroundings);
   }
   const pendingInitHooks = Object.values(declaration.tokens)
-    .filter((token) => isMarked(tokenMarker(token, surroundings)))
+    .filter((token) => isMarked(tokenMarker("hooks", token, surroundings)))
     .map(({ name }) => name);
   return {
     tokens,
@@ -55,14 +58,20 @@ export async function observe(
   };
 }
 
-async function observeToken(access: Access, keys: readonly KeyDeclaration[]): Promise<SeenToken> {
+async function observeToken(
+  access: Access,
+  keys: readonly KeyDeclaration[],
+  surroundings: Surroundings,
+): Promise<SeenToken> {
   if (access.state === "unreadable") return failed(access.error);
   try {
     if (access.state === "absent") {
       const { reason, blank } = access;
       if (blank === undefined) return { state: "absent", reason, blank: false };
-      const lacksPin = blank.has("CKF_TOKEN_INITIALIZED") ? { lacksPin: true as const } : {};
-      return { state: "absent", reason, blank: true, ...lacksPin, canGenerate: await observeMechanisms(blank) };
+      const isLabelled = blank.has("CKF_TOKEN_INITIALIZED");
+      const wasHere = !isLabelled && isMarked(tokenMarker("tokens", access.declared, surroundings));
+      const more = isLabelled ? { lacksPin: true as const } : wasHere ? { wasHere: true as const } : {};
+      return { state: "absent", reason, blank: true, ...more, canGenerate: await observeMechanisms(blank) };
     }
     return {
       state: "present",

@@ -9,6 +9,7 @@ import { PinMemory } from "../pins/memory.ts";
 import { attendedBy, declaredPins } from "../pins/roles.ts";
 import type { PinSource } from "../pins/sources.ts";
 import { openGuarded } from "./guarded.ts";
+import { requireNothingHidden } from "./hidden.ts";
 import type { ModuleReference } from "./index.ts";
 import { reachOf } from "./reach.ts";
 
@@ -40,6 +41,15 @@ export function openDeclared(token: DeclaredModule, place: DeclaredPlace): Promi
 /** Where a declared token is, in one spelling. */
 export function reachOfDeclared(token: DeclaredModule, place: DeclaredPlace): string {
   return reachOf(declaredModule(token, place));
+}
+
+/**
+ * Before a declared token is made, for its module does not show it.
+ * @param shown how many initialised tokens the module shows
+ * @throws HiddenTokenError when there are more, one of which it may be
+ */
+export function requireAllShown(token: DeclaredModule, place: DeclaredPlace, shown: number): void {
+  requireNothingHidden(declaredModule(token, place), shown);
 }
 
 /** The module of a declared token, its paths resolved. */

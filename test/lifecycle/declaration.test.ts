@@ -110,7 +110,7 @@ describe("a file that is written", () => {
     // The folder of the second is there not yet.
     for (const name of ["k.crt", "new/k.crt"]) {
       expect(await inFolder(key("a", 1, `certs/${name}`) + key("b", 2, `live/${name}`))).toEqual([
-        `5 keys.b.certificate.publish.0.path: live/${name} is written for a already`,
+        `5 keys.b.certificate.publish.0.path: live/${name} is written for a already (choose another path)`,
       ]);
     }
     expect(await inFolder(key("a", 1, "live/user.pin"))).toEqual([

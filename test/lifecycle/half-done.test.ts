@@ -148,7 +148,7 @@ describe("a rotation that died half-way", () => {
     const [name] = readdirSync(w.path("state/replacements"));
     const theirs = JSON.stringify({ token: "demo", key: "k", replaces: ["theirs"] });
     // The token's hook runs between what was seen of the key and what is done with it.
-    await mark(tokenMarker((await w.declaration()).tokens.demo!, w.surroundings()));
+    await mark(tokenMarker("hooks", (await w.declaration()).tokens.demo!, w.surroundings()));
     const begin = () => w.write(`state/replacements/${name}`, theirs);
     expect(await w.applied({ progress: { begin, end: () => undefined } })).toEqual(["k kept"]);
     expect(w.read(`state/replacements/${name}`)).toBe(theirs);

@@ -14,7 +14,7 @@ import type { Observation } from "../../src/lifecycle/observation.ts";
 import { observe } from "../../src/lifecycle/observe.ts";
 import { plan } from "../../src/lifecycle/plan/plan.ts";
 import type { Plan, Step } from "../../src/lifecycle/plan/steps.ts";
-import { declaredModule, reachOfDeclared } from "../../src/modules/declared.ts";
+import { declaredModule, reachOfDeclared, requireAllShown } from "../../src/modules/declared.ts";
 import { openGuarded } from "../../src/modules/guarded.ts";
 import { PinMemory } from "../../src/pins/memory.ts";
 import { readPin } from "../../src/pins/sources.ts";
@@ -83,6 +83,7 @@ export class World {
       now: () => this.now,
       open: (token) => Module.open(this.#provider(token)),
       reach: (token) => reachOfDeclared(token, { folder: this.folder, state }),
+      requireAllShown: (token, shown) => requireAllShown(token, { folder: this.folder, state }, shown),
       readPin: (source, purpose) => readPin(source, { folder: this.folder, purpose }),
     };
   }

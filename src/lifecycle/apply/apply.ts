@@ -5,6 +5,7 @@
 import { KeywrightError } from "../../cryptoki/errors.ts";
 import { type Access, type Surroundings, withTokens } from "../access.ts";
 import type { Declaration, TokenDeclaration } from "../declaration.ts";
+import { isMarked, mark, tokenMarker } from "../markers.ts";
 import type { Observation } from "../observation.ts";
 import { observe } from "../observe.ts";
 import { type PlanOptions, plan } from "../plan/plan.ts";
@@ -71,7 +72,9 @@ export async function apply(
       if (access?.state !== "present") throw new StalePlanError();
       await told(step, options.progress, () => runTokenHook(access.declared, access.token.uri, surroundings));
     }
-    return execute(made, declaration, accesses, surroundings, replacing, options.progress);
+    const results = await execute(made, declaration, accesses, surroundings, replacing, options.progress);
+    await noteTokens(accesses, surroundings);
+    return results;
   };
 
   const first = await withTokens(tokens, surroundings, async (accesses) => {
@@ -120,6 +123,14 @@ function requireRecent(made: Date, now: Date): void {
 
 function lockOptions({ file }: Declaration, { onWait }: ApplyOptions): TokenLockOptions {
   return { purpose: `keywright apply ${file}`, ...(onWait === undefined ? {} : { onWait }) };
+}
+
+/** One that is missing the next time is not made anew. */
+async function noteTokens(accesses: ReadonlyMap<string, Access>, surroundings: Surroundings): Promise<void> {
+  for (const access of accesses.values()) {
+    const marker = tokenMarker("tokens", access.declared, surroundings);
+    if (access.state === "present" && !isMarked(marker)) await mark(marker);
+  }
 }
 
 function done(made: Plan, results: KeyResult[]): Applied {

@@ -120,7 +120,7 @@ export async function initialiseToken(
         withFreshToken(declared, surroundings, async (fresh) => {
           requireUnchanged(blank, fresh, `the token ${declared.name}`);
           // From here on the hook is to run, whatever happens in between.
-          if (declared.initHook !== undefined) await mark(tokenMarker(declared, surroundings));
+          if (declared.initHook !== undefined) await mark(tokenMarker("hooks", declared, surroundings));
           await change(fresh);
           uri = fresh.uri;
         }),
@@ -133,5 +133,5 @@ export async function initialiseToken(
 export async function runTokenHook(declared: TokenDeclaration, uri: string, surroundings: Surroundings): Promise<void> {
   if (declared.initHook === undefined) return;
   await runInitHook(declared.initHook, surroundings.folder, declared.name, uri);
-  await unmark(tokenMarker(declared, surroundings));
+  await unmark(tokenMarker("hooks", declared, surroundings));
 }

@@ -73,7 +73,7 @@ function initHook(
 function initialises({ module, pin, soPin }: Declaration["tokens"][string], seen: SeenToken): boolean {
   const { initialise } = familyOfLibrary(module);
   const hasPins = pin !== undefined && (soPin !== undefined || initialise === "pin");
-  return seen.state === "absent" && seen.blank && hasPins && initialise !== "no";
+  return seen.state === "absent" && seen.blank && seen.wasHere !== true && hasPins && initialise !== "no";
 }
 
 /** In the declared order, but each issuer before those that it issues for. */
@@ -100,6 +100,19 @@ function newToken({ canGenerate }: SeenAbsent, module: string) {
   } satisfies Partial<SeenPresent>;
 }
 
+function absentHints({ name, module }: Declaration["tokens"][string], { blank, wasHere }: SeenAbsent): string[] {
+  if (wasHere === true) {
+    return [
+      "insert it, or mount what it is on",
+      `if it is gone for good, and with it its keys, make it anew: keywright token init ${name}`,
+    ];
+  }
+  const hasSo = familyOfLibrary(module).initialise !== "pin";
+  return blank
+    ? [`declare pin${hasSo ? " and soPin" : ""}, and apply initialises it; or: keywright token init`]
+    : ["insert it; or declare softFail: true for keys whose token may be absent"];
+}
+
 function planOne(
   declaration: Declaration,
   observation: Observation,
@@ -121,11 +134,14 @@ function planOne(
   }
   if (seen.state === "absent" && !initialises(declaration.tokens[key.token]!, seen)) {
     if (key.softFail) return stop({ action: "skip", ...of, reason: seen.reason });
-    const hasSo = familyOfLibrary(declaration.tokens[key.token]!.module).initialise !== "pin";
-    const hints = seen.blank
-      ? [`declare pin${hasSo ? " and soPin" : ""}, and apply initialises it; or: keywright token init`]
-      : ["insert it; or declare softFail: true for keys whose token may be absent"];
-    return stop({ action: "refuse", ...of, reason: seen.reason, hints, pin: false });
+    const reason = seen.wasHere === true ? `${seen.reason}; it was there when it was used last` : seen.reason;
+    return stop({
+      action: "refuse",
+      ...of,
+      reason,
+      hints: absentHints(declaration.tokens[key.token]!, seen),
+      pin: false,
+    });
   }
   return planKey({
     key,
