@@ -19,8 +19,11 @@ export interface KeyStatus {
   readonly key: string;
   readonly token: string;
   readonly type: string;
-  /** `present`, `missing`, `pending` (a plan has steps for it), `refused`, `waiting`, `unreadable`. */
-  readonly state: "present" | "missing" | "pending" | "refused" | "waiting" | "unreadable";
+  /**
+   * `present`, `expired` (its certificate has ended and none is to follow), `missing`, `pending` (a plan has steps for it),
+   * `refused`, `waiting`, `unreadable`.
+   */
+  readonly state: "present" | "expired" | "missing" | "pending" | "refused" | "waiting" | "unreadable";
   readonly uri?: string;
   readonly subject?: string;
   /** When its certificate ends, ISO 8601. */
@@ -80,7 +83,9 @@ function keyStatus(declaration: Declaration, observation: Observation, plan: Pla
   );
   const changes = steps.filter(({ action }) => !["keep", "wait", "skip", "refuse"].includes(action));
   const reason = changes.flatMap((step) => ("reason" in step ? [step.reason] : []))[0];
-  const remark = refusal?.reason ?? waiting?.reason ?? reason;
+  const hasEnded = steps.some((step) => step.action === "keep" && step.ended === true);
+  const ended = hasEnded ? "its certificate has ended, and no renewBefore is declared" : undefined;
+  const remark = refusal?.reason ?? waiting?.reason ?? reason ?? ended;
   return {
     ...base,
     state:
@@ -92,7 +97,9 @@ function keyStatus(declaration: Declaration, observation: Observation, plan: Pla
             : "missing"
           : waiting !== undefined
             ? "waiting"
-            : "present",
+            : hasEnded
+              ? "expired"
+              : "present",
     uri: keyUri(seen.uri, finalIdentity(key)),
     ...(facts === undefined ? {} : { subject: formatName(facts.subject), notAfter: facts.notAfter.toISOString() }),
     ...(remark === undefined ? {} : { remark }),

@@ -3,6 +3,8 @@ import { chownSync, statSync, symlinkSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, describe, expect, onTestFinished, test } from "vitest";
 import type { Args, Cryptoki, FunctionName } from "../../src/cryptoki/port.ts";
+import { hasChanges } from "../../src/lifecycle/plan/steps.ts";
+import { statusOf } from "../../src/lifecycle/status.ts";
 import { CKU } from "../../src/spec/objects.ts";
 import { readCertificates } from "../../src/x509/read.ts";
 import { peer } from "../support/peers.ts";
@@ -273,4 +275,18 @@ describe.skipIf(!peer("softhsm2"))("writeAs: so, on SoftHSM2", () => {
       ),
     ]);
   });
+});
+
+test("a certificate that has ended and is not to be renewed is said to have ended", async () => {
+  const w = world("  k: { token: demo, id: 1, type: EC:P-256, certificate: { subject: CN=k, validity: 90d } }\n");
+  await w.applied();
+  w.now = new Date(w.now.getTime() + 91 * 86_400_000);
+  const plan = await w.plan();
+  expect(plan.steps).toMatchObject([{ action: "keep", notAfter: expect.any(String), ended: true }]);
+  expect(hasChanges(plan)).toBe(false);
+  expect(statusOf(await w.declaration(), await w.observe(), plan).keys).toMatchObject([
+    { key: "k", state: "expired", remark: "its certificate has ended, and no renewBefore is declared" },
+  ]);
+  w.declare("  k: { token: demo, id: 1, type: EC:P-256, certificate: { subject: CN=k, renewBefore: 30d } }\n");
+  expect(await w.steps()).not.toContain("keep k");
 });

@@ -18,7 +18,7 @@ function planText(plan: Plan, style: Style): string {
   if (tokens.length > 0) lines.push("");
   for (const key of new Set(plan.steps.flatMap((step) => ("key" in step ? [step.key] : [])))) {
     const steps = plan.steps.filter((step) => "key" in step && step.key === key);
-    if (steps.every(({ action }) => action === "keep")) continue;
+    if (steps.every((step) => step.action === "keep" && step.ended !== true)) continue;
     lines.push(style.bold(key));
     for (const step of steps) lines.push(...stepLines(step, style).map((line) => `  ${line}`));
     lines.push("");
@@ -117,8 +117,16 @@ export function describeStep(step: Step): string[] {
     case "skip":
       return [`${step.action}  # ${step.reason}`];
     case "keep":
+      if (step.ended === true) return keptEnded(step.key, step.notAfter!);
       return [`keep${step.notAfter === undefined ? "" : `, valid to ${step.notAfter.slice(0, 10)}`}`];
     case "refuse":
       return [`refuse: ${step.reason}`, ...step.hints];
   }
+}
+
+function keptEnded(key: string, notAfter: string): string[] {
+  return [
+    `keep, though its certificate ended on ${notAfter.slice(0, 10)}, for no renewBefore is declared`,
+    `a new one: declare renewBefore, or keywright apply --rotate ${key}`,
+  ];
 }

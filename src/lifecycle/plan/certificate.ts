@@ -95,6 +95,7 @@ export function certificatePlan(
   if (issuer !== undefined && notAfter > issuer.notAfter) {
     throw new Refusal(
       `its certificate would end on ${day(notAfter)}, after that of its issuer ${issuer.name} (${day(issuer.notAfter)})`,
+      ["declare a shorter validity", `or renew the issuer: renewBefore, or keywright apply --rotate ${issuer.name}`],
     );
   }
   return {
@@ -139,11 +140,12 @@ export function day(date: Date): string {
  * @throws Refusal when the clock is behind the certificate
  */
 export function renewal(
-  declared: CertificateDeclaration,
+  { name, certificate }: KeyDeclaration,
   facts: CertificateFacts,
   issuer: IssuerState | undefined,
   now: Date,
 ): Renewal | undefined {
+  const declared = certificate!;
   // When an outside CA lets a certificate begin is its own business, as is what it writes.
   const outside = declared.csr !== undefined || declared.import !== undefined;
   if (!outside && facts.notBefore.getTime() - now.getTime() > CLOCK_TOLERANCE) {
@@ -151,7 +153,7 @@ export function renewal(
       `its certificate begins on ${facts.notBefore.toISOString()}, and this machine's clock says ${now.toISOString()}`,
       [
         "set the clock right",
-        "if it was ahead when the certificate was made, a new key and certificate: keywright apply --rotate NAME",
+        `if it was ahead when the certificate was made, a new key and certificate: keywright apply --rotate ${name}`,
       ],
     );
   }

@@ -97,9 +97,10 @@ export class KeySteps {
     this.steps.push({ action: "refuse", ...this.#of, reason, hints, pin: false });
   }
 
-  keep(notAfter: Date | undefined): void {
+  keep(notAfter: Date | undefined, now: Date): void {
     const until = notAfter === undefined ? {} : { notAfter: notAfter.toISOString() };
-    this.steps.push({ action: "keep", ...this.#of, ...until });
+    const ended = notAfter !== undefined && notAfter < now ? { ended: true as const } : {};
+    this.steps.push({ action: "keep", ...this.#of, ...until, ...ended });
   }
 
   /** Marks that files are to be written and the hook is to run; where in the plan, is decided with the files. */

@@ -93,7 +93,9 @@ function existing(context: KeyContext, steps: KeySteps, found: Disentangled, obj
   }
   const { privateKey } = found;
   if (privateKey === undefined)
-    throw new Refusal("what is left of its replacement has no private key", ["keywright key list"]);
+    throw new Refusal("what is left of its replacement has no private key", [
+      `see what is there: keywright key list ${key.token}`,
+    ]);
   const differences = drift(key, privateKey);
   const isPrepared = objects.fresh.includes(privateKey);
   if (differences.length > 0 && !context.rotate) {
@@ -130,7 +132,7 @@ function current(context: KeyContext, steps: KeySteps, found: Disentangled, obje
     const reason = "the key has no certificate";
     return certify(context, steps, { action: "adopt", identity, reason, newKey: false, spki, isFirst: true });
   }
-  const due = renewal(declared, certificateFacts(certificate)!, issuer, now);
+  const due = renewal(key, certificateFacts(certificate)!, issuer, now);
   if (due === undefined) return keep(context, steps, certificate, objects);
   if (due.byTime && declared.renewKey) return rotate(context, steps, due.reason, found, objects);
   const outcome = certify(context, steps, { action: "renew", identity, reason: due.reason, newKey: false, spki });
@@ -140,13 +142,13 @@ function current(context: KeyContext, steps: KeySteps, found: Disentangled, obje
 }
 
 function keep(
-  { key }: KeyContext,
+  { key, now }: KeyContext,
   steps: KeySteps,
   certificate: SeenObject | undefined,
   { archived }: KeyObjects,
 ): KeyOutcome {
   const outcome = unchanged(key.name, steps.steps, certificateFacts(certificate));
   steps.retireReplaced(archived);
-  if (steps.steps.length === 0) steps.keep(outcome.certificate?.notAfter);
+  if (steps.steps.length === 0) steps.keep(outcome.certificate?.notAfter, now);
   return outcome;
 }

@@ -58,7 +58,7 @@ export function planOutside(
     ask(context, steps, found, finalIdentity(key), "the key has no certificate");
     return unchanged(key.name, steps.steps, undefined);
   }
-  const due = renewal(key.certificate!, facts, undefined, now);
+  const due = renewal(key, facts, undefined, now);
   if (due === undefined) return undefined;
   if (key.certificate!.renewKey) return { rotate: due.reason };
   ask(context, steps, found, finalIdentity(key), due.reason);
@@ -99,7 +99,9 @@ function arrival(
 ): { facts: CertificateFacts; of: Disentangled } | undefined {
   const file = key.certificate!.import;
   const seen = file === undefined ? undefined : observation.imports[resolve(file)];
-  if (seen?.state === "unreadable") throw new Refusal(`${file} cannot be read: ${seen.error}`);
+  if (seen?.state === "unreadable") {
+    throw new Refusal(`${file} cannot be read: ${seen.error}`, ["put the certificate there, in PEM or DER"]);
+  }
   if (seen?.state !== "present") return undefined;
   const facts = readCertificate(Buffer.from(seen.der, "base64"));
   const of = candidates.find(({ publicKey }) => publicKey === undefined || publicKey === fingerprint(facts.spki));

@@ -7,7 +7,7 @@
 export class Refusal extends Error {
   readonly hints: readonly string[];
 
-  constructor(message: string, hints: readonly string[] = []) {
+  constructor(message: string, hints: readonly string[]) {
     super(message);
     this.name = "Refusal";
     this.hints = hints;
@@ -17,7 +17,7 @@ export class Refusal extends Error {
 /** A refusal that time mends: what it waits for has not come yet. */
 export class Postponement extends Refusal {
   constructor(message: string) {
-    super(message);
+    super(message, []);
     this.name = "Postponement";
   }
 }

@@ -113,13 +113,14 @@ function staleness(
   // One whose key has its place already is renewed there, by the next run.
   if (key.certificate === undefined || facts === undefined || isOutside(key) || !fresh.includes(privateKey!))
     return undefined;
-  return renewal(key.certificate, facts, issuer, now)?.reason;
+  return renewal(key, facts, issuer, now)?.reason;
 }
 
 /** A replacement that was prepared is not what is declared by now: another is made in its stead. */
 export function beginAgain(context: KeyContext, steps: KeySteps, objects: KeyObjects): KeyOutcome {
   const current = { ...objects, fresh: [] };
   const found = disentangle(current);
-  if (found.refuse !== undefined) throw new Refusal(found.refuse);
+  if (found.refuse !== undefined)
+    throw new Refusal(found.refuse, [`tell them apart: keywright key list ${context.key.token}`]);
   return rotate(context, steps, "what was prepared is not as declared", found, current, objects.fresh);
 }

@@ -51,7 +51,8 @@ export type Step =
       readonly hints: readonly string[];
       readonly pin: boolean;
     })
-  | (OfKey & { readonly action: "keep"; readonly notAfter?: string })
+  /** `ended`: when the plan was made, its certificate had ended, and none is to follow. */
+  | (OfKey & { readonly action: "keep"; readonly notAfter?: string; readonly ended?: true })
   | (OfKey & { readonly action: "ask"; readonly hook: string; readonly reason: string })
   | (OfKey & {
       readonly action: "generate";
