@@ -12,7 +12,6 @@ import {
   fsync,
   mkdirSync,
   openSync,
-  readFileSync,
   renameSync,
   rmSync,
   statSync,
@@ -21,16 +20,21 @@ import {
 import { basename, dirname, join } from "node:path";
 import { promisify } from "node:util";
 import { explainSystem, HostError, systemCode } from "./errors.ts";
+import { openForReading, readOpened } from "./reading.ts";
 
 /**
- * Reads a small file. Not by Node's function of this name: waiting for a thread to open it, one to read it and one to close
- * it takes longer than that itself.
- * @throws a system error
+ * Reads a file, or a pipe. Not by Node's function of this name: waiting for a thread to open it, one to read it and one to
+ * close it takes longer than that itself, and a pipe that nobody writes to would keep the process from ending.
+ * @param most no more bytes than these are read
+ * @throws a system error; HostError for a pipe that nobody writes to
  */
-export async function readFile(path: string): Promise<Buffer>;
-export async function readFile(path: string, encoding: "utf8"): Promise<string>;
-export async function readFile(path: string, encoding?: "utf8"): Promise<Buffer | string> {
-  return readFileSync(path, encoding);
+export async function readFile(path: string, most?: number): Promise<Buffer> {
+  const fd = openForReading(path);
+  try {
+    return await readOpened(fd, most);
+  } finally {
+    closeSync(fd);
+  }
 }
 
 export interface WriteOptions {

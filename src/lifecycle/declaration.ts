@@ -93,7 +93,7 @@ function formatFault({ file, line, column, path, message, hint }: Fault): { text
 }
 
 /** A larger file is not a declaration. In bytes. */
-const MOST_BYTES = 4 * 1024 * 1024;
+export const MOST_BYTES = 4 * 1024 * 1024;
 
 /**
  * Reads and checks a declaration.
