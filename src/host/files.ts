@@ -10,8 +10,10 @@ import {
   fchmodSync,
   fchownSync,
   fsync,
+  lstatSync,
   mkdirSync,
   openSync,
+  readdirSync,
   renameSync,
   rmSync,
   statSync,
@@ -44,6 +46,44 @@ export interface WriteOptions {
   readonly owner?: { readonly uid: number; readonly gid: number } | undefined;
 }
 
+/** What a temporary file has in its name, so that two runs do not meet. */
+const RANDOM_BYTES = 6;
+const RANDOM = new RegExp(`^[0-9a-f]{${RANDOM_BYTES * 2}}$`);
+/** What is younger may be another run's that is just writing. In ms. */
+const LEFT_AFTER = 3_600_000;
+
+/**
+ * A name for a temporary file that no other run has. What killed runs left under such names is removed: regular files of
+ * ours that are an hour old.
+ * @param start of the path, before what makes it unique
+ * @param ending of it
+ * @param beside endings of what is written beside it
+ */
+export function temporaryName(start: string, ending: string, beside: readonly string[] = []): string {
+  try {
+    for (const left of leftovers(start, [ending, ...beside])) rmSync(left, { force: true });
+  } catch {
+    // They are in nobody's way; what is to be written may be.
+  }
+  return `${start}${randomBytes(RANDOM_BYTES).toString("hex")}${ending}`;
+}
+
+function leftovers(start: string, endings: readonly string[]): string[] {
+  const folder = dirname(start);
+  const first = basename(start);
+  return readdirSync(folder)
+    .filter((name) => {
+      const ending = endings.find((one) => name.endsWith(one));
+      if (ending === undefined || !name.startsWith(first)) return false;
+      return RANDOM.test(name.slice(first.length, name.length - ending.length));
+    })
+    .map((name) => join(folder, name))
+    .filter((path) => {
+      const status = lstatSync(path, { throwIfNoEntry: false });
+      return status?.isFile() === true && status.uid === process.getuid?.() && Date.now() - status.mtimeMs > LEFT_AFTER;
+    });
+}
+
 /** The one thing with files that is worth a thread: it waits for the disk. */
 const sync = promisify(fsync);
 
@@ -54,7 +94,7 @@ const sync = promisify(fsync);
  */
 export async function writeAtomic(path: string, data: Uint8Array | string, options: WriteOptions = {}): Promise<void> {
   const folder = dirname(path);
-  const temporary = join(folder, `.${basename(path)}.${randomBytes(6).toString("hex")}.tmp`);
+  const temporary = temporaryName(join(folder, `.${basename(path)}.`), ".tmp");
   let file: number | undefined;
   try {
     file = openSync(temporary, "wx", 0o600);
