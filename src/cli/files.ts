@@ -2,9 +2,8 @@
  * Files that commands read and write.
  * @module
  */
-import { readFile } from "node:fs/promises";
 import { explainSystem, HostError } from "../host/errors.ts";
-import { writeAtomic } from "../host/files.ts";
+import { readFile, writeAtomic } from "../host/files.ts";
 import { text } from "./command.ts";
 import { UsageError } from "./errors.ts";
 import type { Io } from "./io.ts";

@@ -32,6 +32,8 @@ export interface IoOptions {
 export class Io {
   readonly #options: IoOptions;
   #asking = 0;
+  #isEnding = false;
+  #whenInterrupted: string | undefined;
 
   constructor(options: IoOptions) {
     this.#options = options;
@@ -62,12 +64,12 @@ export class Io {
 
   /** Prints a line of the result. */
   out(line: string): void {
-    process.stdout.write(`${line}\n`);
+    this.outBytes(`${line}\n`);
   }
 
-  /** Prints bytes of the result; refuses to put them on a terminal. */
-  outBytes(bytes: Uint8Array): void {
-    process.stdout.write(bytes);
+  /** Prints bytes of the result. */
+  outBytes(bytes: Uint8Array | string): void {
+    if (!this.#isEnding) process.stdout.write(bytes);
   }
 
   get outputIsTerminal(): boolean {
@@ -76,7 +78,18 @@ export class Io {
 
   /** Tells something on standard error. */
   tell(line: string): void {
-    process.stderr.write(`${visibleLines(line)}\n`);
+    if (!this.#isEnding) process.stderr.write(`${visibleLines(line)}\n`);
+  }
+
+  /** Says what to tell if a signal ends the command from now on; undefined where there is nothing to tell any more. */
+  onInterrupt(told: string | undefined): void {
+    this.#whenInterrupted = told;
+  }
+
+  /** A signal ends the command: what fails from now on fails because of that, and nothing more is printed. */
+  interrupt(): void {
+    if (this.#whenInterrupted !== undefined) this.tell(`keywright: interrupted: ${this.#whenInterrupted}`);
+    this.#isEnding = true;
   }
 
   warn(message: string): void {

@@ -12,8 +12,7 @@ import { Io } from "./io.ts";
 import { COMMANDS } from "./registry.ts";
 import { kebab } from "./words.ts";
 
-async function main(argv: readonly string[]): Promise<ExitCode> {
-  const io = new Io({ json: argv.includes("--json"), debug: argv.includes("--debug") });
+async function main(argv: readonly string[], io: Io): Promise<ExitCode> {
   try {
     return await dispatch(argv, io);
   } catch (error) {
@@ -108,5 +107,7 @@ function lower(text: string): string {
   return text.charAt(0).toLowerCase() + text.slice(1);
 }
 
-exitOnSignals();
-void main(process.argv.slice(2)).then(exit);
+const argv = process.argv.slice(2);
+const io = new Io({ json: argv.includes("--json"), debug: argv.includes("--debug") });
+exitOnSignals(() => io.interrupt());
+void main(argv, io).then(exit);

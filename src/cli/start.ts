@@ -4,7 +4,7 @@
  * third of what a plan takes to start.
  * @module
  */
-import { existsSync, readFileSync } from "node:fs";
+import { readFileSync, statSync } from "node:fs";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -18,10 +18,22 @@ const filename = join(folder, "command.js");
 const bytecode = join(folder, `command-${BUILD}-${process.version}-${process.arch}.cache`);
 const require = createRequire(filename);
 
-if (existsSync(bytecode)) {
+const cachedData = readBytecode();
+if (cachedData !== undefined) {
   // The text, which is ASCII, in what Node's own loader puts around it. V8 compiles it if it does not want the bytecode.
   const text = `(function (require, __filename) {${readFileSync(filename, "latin1")}\n})`;
-  new Script(text, { filename, cachedData: readFileSync(bytecode) }).runInThisContext()(require, filename);
+  new Script(text, { filename, cachedData }).runInThisContext()(require, filename);
 } else {
   require(filename);
+}
+
+/** Undefined where there is none, or none that can be read, or where the text was changed after it. */
+function readBytecode(): Buffer | undefined {
+  try {
+    // V8 compares no more of the text than its length. All alike is fine: packagers set times so.
+    const made = statSync(bytecode, { throwIfNoEntry: false })?.mtimeMs ?? 0;
+    return made < statSync(filename).mtimeMs ? undefined : readFileSync(bytecode);
+  } catch {
+    return undefined;
+  }
 }

@@ -25,9 +25,12 @@ export const FILE_OPTION = {
 /** Reads the declaration that the command line names. @param input `word`: what is looked for in it */
 export async function loadDeclaration(input: { file?: string | undefined; word?: string }): Promise<Declaration> {
   const file = resolve(input.file ?? DEFAULT_FILE);
-  let contents: string;
+  // Reading YAML takes time to load, and a URI needs none of it.
+  const { MOST_BYTES, readDeclaration } = await import("../lifecycle/declaration.ts");
+  let contents: Buffer;
   try {
-    contents = await readFile(file, "utf8");
+    // One more shows that it is too long.
+    contents = await readFile(file, MOST_BYTES + 1);
   } catch (error) {
     throw new CommandError(`cannot read the declaration ${file}: ${explainSystem(error)}`, [
       input.file === undefined ? "name one with --file" : "keywright schema prints what a declaration may hold",
@@ -36,9 +39,7 @@ export async function loadDeclaration(input: { file?: string | undefined; word?:
         : [`a token that is not declared is named by its URI: pkcs11:token=${input.word}`]),
     ]);
   }
-  // Reading YAML takes time to load, and a URI needs none of it.
-  const { readDeclaration } = await import("../lifecycle/declaration.ts");
-  return readDeclaration(contents, file);
+  return readDeclaration(contents.toString(), file);
 }
 
 /** The state folder that the command line, or this machine, says. */

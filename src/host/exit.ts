@@ -42,11 +42,20 @@ export function closeAtExit(it: InUse): () => void {
   return () => inUse.delete(it);
 }
 
+/** The end of this process, once it has begun. */
+let ending: Promise<never> | undefined;
+
 /**
  * Ends the process within two seconds or little more. Everything in use is closed first; if a call is still inside C by
- * then, the process ends by libc's `_exit`, without what runs at exit.
+ * then, the process ends by libc's `_exit`, without what runs at exit. Who comes first says the code: a program that fails
+ * since its module is closed under it has nothing to add.
  */
-export async function exit(code: number): Promise<never> {
+export function exit(code: number): Promise<never> {
+  ending ??= end(code);
+  return ending;
+}
+
+async function end(code: number): Promise<never> {
   const closing = Promise.allSettled([...inUse].map(closeFully));
   await Promise.race([closing, delay(GRACE_MS)]);
   if ([...inUse].some((it) => it.isBusy())) await exitNow(code);
@@ -71,16 +80,18 @@ const onLoop = new Set<object>();
  * From now on SIGINT, SIGTERM and SIGHUP end the process by {@link exit}, a second one at once. They are noticed by the
  * event loop: a module that may block has to be called elsewhere (placement `thread` or `process`), but for Ctrl-C, see
  * {@link leaveInterrupt}.
+ * @param first done before all else when a signal begins to end the process
  */
-export function exitOnSignals(): void {
-  let isEnding = false;
+export function exitOnSignals(first: () => void = () => undefined): void {
+  let isSecond = false;
   for (const [signal, code] of Object.entries(SIGNALS)) {
-    const end = () => {
-      void (isEnding ? exitNow(code) : exit(code));
-      isEnding = true;
+    const onSignal = () => {
+      if (ending === undefined) first();
+      void (isSecond ? exitNow(code) : exit(code));
+      isSecond = true;
     };
-    if (signal === "SIGINT") onInterrupt = end;
-    if (signal !== "SIGINT" || onLoop.size === 0) process.on(signal, end);
+    if (signal === "SIGINT") onInterrupt = onSignal;
+    if (signal !== "SIGINT" || onLoop.size === 0) process.on(signal, onSignal);
   }
 }
 

@@ -10,9 +10,10 @@ import {
   fchmodSync,
   fchownSync,
   fsync,
+  lstatSync,
   mkdirSync,
   openSync,
-  readFileSync,
+  readdirSync,
   renameSync,
   rmSync,
   statSync,
@@ -21,16 +22,21 @@ import {
 import { basename, dirname, join } from "node:path";
 import { promisify } from "node:util";
 import { explainSystem, HostError, systemCode } from "./errors.ts";
+import { openForReading, readOpened } from "./reading.ts";
 
 /**
- * Reads a small file. Not by Node's function of this name: waiting for a thread to open it, one to read it and one to close
- * it takes longer than that itself.
- * @throws a system error
+ * Reads a file, or a pipe. Not by Node's function of this name: waiting for a thread to open it, one to read it and one to
+ * close it takes longer than that itself, and a pipe that nobody writes to would keep the process from ending.
+ * @param most no more bytes than these are read
+ * @throws a system error; HostError for a pipe that nobody writes to
  */
-export async function readFile(path: string): Promise<Buffer>;
-export async function readFile(path: string, encoding: "utf8"): Promise<string>;
-export async function readFile(path: string, encoding?: "utf8"): Promise<Buffer | string> {
-  return readFileSync(path, encoding);
+export async function readFile(path: string, most?: number): Promise<Buffer> {
+  const fd = openForReading(path);
+  try {
+    return await readOpened(fd, most);
+  } finally {
+    closeSync(fd);
+  }
 }
 
 export interface WriteOptions {
@@ -38,6 +44,44 @@ export interface WriteOptions {
   readonly mode?: number;
   /** Numeric owner and group; unchanged by default. */
   readonly owner?: { readonly uid: number; readonly gid: number } | undefined;
+}
+
+/** What a temporary file has in its name, so that two runs do not meet. */
+const RANDOM_BYTES = 6;
+const RANDOM = new RegExp(`^[0-9a-f]{${RANDOM_BYTES * 2}}$`);
+/** What is younger may be another run's that is just writing. In ms. */
+const LEFT_AFTER = 3_600_000;
+
+/**
+ * A name for a temporary file that no other run has. What killed runs left under such names is removed: regular files of
+ * ours that are an hour old.
+ * @param start of the path, before what makes it unique
+ * @param ending of it
+ * @param beside endings of what is written beside it
+ */
+export function temporaryName(start: string, ending: string, beside: readonly string[] = []): string {
+  try {
+    for (const left of leftovers(start, [ending, ...beside])) rmSync(left, { force: true });
+  } catch {
+    // They are in nobody's way; what is to be written may be.
+  }
+  return `${start}${randomBytes(RANDOM_BYTES).toString("hex")}${ending}`;
+}
+
+function leftovers(start: string, endings: readonly string[]): string[] {
+  const folder = dirname(start);
+  const first = basename(start);
+  return readdirSync(folder)
+    .filter((name) => {
+      const ending = endings.find((one) => name.endsWith(one));
+      if (ending === undefined || !name.startsWith(first)) return false;
+      return RANDOM.test(name.slice(first.length, name.length - ending.length));
+    })
+    .map((name) => join(folder, name))
+    .filter((path) => {
+      const status = lstatSync(path, { throwIfNoEntry: false });
+      return status?.isFile() === true && status.uid === process.getuid?.() && Date.now() - status.mtimeMs > LEFT_AFTER;
+    });
 }
 
 /** The one thing with files that is worth a thread: it waits for the disk. */
@@ -50,7 +94,7 @@ const sync = promisify(fsync);
  */
 export async function writeAtomic(path: string, data: Uint8Array | string, options: WriteOptions = {}): Promise<void> {
   const folder = dirname(path);
-  const temporary = join(folder, `.${basename(path)}.${randomBytes(6).toString("hex")}.tmp`);
+  const temporary = temporaryName(join(folder, `.${basename(path)}.`), ".tmp");
   let file: number | undefined;
   try {
     file = openSync(temporary, "wx", 0o600);

@@ -14,6 +14,8 @@ export interface Libc {
   setDescriptorFlags(fd: number, flags: number): number;
   /** fcntl(F_GETLK): what keeps the lock from being taken is put in its place. 0, or -1. */
   getRecordLock(fd: number, lock: RecordLock): number;
+  /** poll(2) of one descriptor. 0 where nothing is there within the time; 1, or -1 with {@link errno}. */
+  poll(request: PollRequest, count: 1, timeoutMs: number): number;
   errno(): number;
 }
 
@@ -25,6 +27,16 @@ interface RecordLock {
   l_len: number;
   l_pid: number;
 }
+
+/** struct pollfd, poll(2). */
+interface PollRequest {
+  fd: number;
+  events: number;
+  revents: number;
+}
+
+/** poll(2): there is something to read, or the end. */
+export const POLLIN = 1;
 
 const F_SETFD = 2;
 const F_GETLK = 5;
@@ -47,11 +59,14 @@ export function libc(): Libc {
     value: unknown,
   ) => number;
   const recordLock = koffi.struct({ l_type: "short", l_whence: "short", l_start: "long", l_len: "long", l_pid: "int" });
+  const pollRequest = koffi.struct({ fd: "int", events: "short", revents: "short" });
+  const poll = library.func("poll", "int", [koffi.inout(koffi.pointer(pollRequest)), "unsigned long", "int"]);
   const lockPointer = koffi.inout(koffi.pointer(recordLock));
   loaded = {
     flock,
     setDescriptorFlags: (fd, flags) => fcntl(fd, F_SETFD, "int", flags),
     getRecordLock: (fd, lock) => fcntl(fd, F_GETLK, lockPointer, lock),
+    poll: poll as Libc["poll"],
     errno: () => koffi.errno(),
   };
   return loaded;

@@ -2,12 +2,13 @@
  * Reading a declaration: keys.yaml, or the same in JSON.
  * @module
  */
-import { isMap, LineCounter, type Node, parseDocument } from "yaml";
+import { isMap, LineCounter, type Node } from "yaml";
 import { KeywrightError } from "../cryptoki/errors.ts";
 import type { PinSource } from "../pins/sources.ts";
 import { checkDeclaration, checkExtensionSyntax } from "./check.ts";
 import { DECLARATION, type DeclarationFields, type KeyFields, type TokenFields } from "./schema/declaration.ts";
 import { Cursor, type Fault, type Source } from "./schema/fields.ts";
+import { parseText } from "./schema/yaml.ts";
 import { type Duration, type KeyType, keyTypeText } from "./values.ts";
 
 /** A declared token. Paths are as declared: relative ones start at the declaration's folder. */
@@ -78,13 +79,22 @@ export class DeclarationError extends KeywrightError {
     const lines = faults.map((fault) => formatFault(fault));
     const first = lines[0]!;
     super(faults.length === 1 ? first.text : `${file} has ${faults.length} faults`, {
-      hints:
-        faults.length === 1
-          ? first.hints
-          : lines.flatMap(({ text, hints }) => [text, ...hints.map((hint) => `  ${hint}`)]),
+      hints: faults.length === 1 ? first.hints : told(lines),
     });
     this.faults = faults;
   }
+}
+
+/** More lines are not read: they stand above the error by then. */
+const MOST_LINES = 20;
+
+function told(faults: readonly { text: string; hints: string[] }[]): string[] {
+  const lines: string[] = [];
+  for (const [i, { text, hints }] of faults.entries()) {
+    if (lines.length >= MOST_LINES) return [...lines, `and ${faults.length - i} more`];
+    lines.push(text, ...hints.map((hint) => `  ${hint}`));
+  }
+  return lines;
 }
 
 function formatFault({ file, line, column, path, message, hint }: Fault): { text: string; hints: string[] } {
@@ -93,7 +103,7 @@ function formatFault({ file, line, column, path, message, hint }: Fault): { text
 }
 
 /** A larger file is not a declaration. In bytes. */
-const MOST_BYTES = 4 * 1024 * 1024;
+export const MOST_BYTES = 4 * 1024 * 1024;
 
 /**
  * Reads and checks a declaration.
@@ -107,19 +117,15 @@ export async function readDeclaration(text: string, file: string): Promise<Decla
     throw new DeclarationError(file, [{ ...place, message: `it has more than ${MOST_BYTES} bytes` }]);
   }
   const lines = new LineCounter();
-  const document = parseDocument(text, {
-    lineCounter: lines,
-    intAsBigInt: true,
-    uniqueKeys: true,
-    prettyErrors: false,
-  });
-  if (document.errors.length > 0) {
-    const faults = document.errors.map((error) => {
-      const { line, col } = lines.linePos(error.pos[0]);
-      return { file, line, column: col, path: "", message: `not YAML: ${error.message.split("\n")[0]}` };
+  const parsed = parseText(text, lines);
+  if ("faults" in parsed) {
+    const faults = parsed.faults.map(({ offset, message }) => {
+      const { line, col } = lines.linePos(offset);
+      return { file, line, column: col, path: "", message };
     });
     throw new DeclarationError(file, faults);
   }
+  const { document } = parsed;
   const source: Source = { file, document, lines, faults: [], visited: 0 };
   const fields = readFields(source, place);
   if (fields === undefined || source.faults.length > 0) throw new DeclarationError(file, source.faults);

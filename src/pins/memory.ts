@@ -78,7 +78,7 @@ export class PinMemory {
 
   async #read(): Promise<MemoryFile> {
     try {
-      const file = JSON.parse(await readFile(this.#path, "utf8")) as MemoryFile;
+      const file = JSON.parse((await readFile(this.#path)).toString()) as MemoryFile;
       if (file.version === 1 && !Array.isArray(file.tokens)) throw new Error("it is damaged");
       if (file.version !== 1)
         throw new HostError(`${this.#path} is of version ${file.version}, this is a reader of version 1`);

@@ -2,14 +2,15 @@
  * Where a PIN comes from. Every source gives bytes; any bytes are a PIN.
  * @module
  */
-import { accessSync, closeSync, constants, fstatSync, openSync, readSync, statSync } from "node:fs";
+import { accessSync, closeSync, constants, fstatSync, statSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
 import { KeywrightError } from "../cryptoki/errors.ts";
 import { Pin } from "../cryptoki/pin.ts";
 import { UriError } from "../cryptoki/uri.ts";
 import { readVariable, takeVariable } from "../host/environment.ts";
-import { explainSystem } from "../host/errors.ts";
+import { explainSystem, HostError } from "../host/errors.ts";
 import { run } from "../host/processes.ts";
+import { openForReading, readInherited, readOpened } from "../host/reading.ts";
 
 /** A declared source of a PIN; one field says which kind it is. */
 export type PinSource =
@@ -39,6 +40,8 @@ export class PinSourceError extends KeywrightError {
 
 /** A PIN longer than this is a mistake: the path of a large file, an endless command. In bytes. */
 const MOST = 4096;
+/** With a newline, and one byte that tells that there is more. */
+const MOST_READ = MOST + 3;
 
 /**
  * Reads a PIN from its source. One newline at its end is not part of it (a file made with an editor has one).
@@ -111,18 +114,22 @@ async function readSource(source: PinSource, context: SourceContext): Promise<Ui
   return context.prompt(`PIN: ${context.purpose}`);
 }
 
-function readFile(path: string, source: { allowWorldReadable?: boolean }, context: SourceContext): Uint8Array {
-  let fd: number;
+async function readFile(
+  path: string,
+  source: { allowWorldReadable?: boolean },
+  context: SourceContext,
+): Promise<Uint8Array> {
+  let fd: number | undefined;
   try {
-    fd = openSync(path, "r");
-  } catch (error) {
-    throw refuse(context, `${path}: ${explainSystem(error)}`, [], error);
-  }
-  try {
+    fd = openForReading(path);
     requireShut(path, fstatSync(fd).mode, source, context);
-    return readDescriptor(fd, context);
+    return await readOpened(fd, MOST_READ);
+  } catch (error) {
+    if (error instanceof PinSourceError) throw error;
+    const hints = error instanceof HostError ? [...error.hints] : [];
+    throw refuse(context, `${path}: ${explainSystem(error)}`, hints, error);
   } finally {
-    closeSync(fd);
+    if (fd !== undefined) closeSync(fd);
   }
 }
 
@@ -148,7 +155,7 @@ function shutByFolder(path: string): boolean {
 }
 
 /** systemd puts credentials into a folder that the service alone can read (systemd.exec(5), LoadCredential=). */
-function readCredential(name: string, context: SourceContext): Uint8Array {
+function readCredential(name: string, context: SourceContext): Promise<Uint8Array> {
   const folder = readVariable("CREDENTIALS_DIRECTORY");
   if (folder === undefined) {
     throw refuse(context, `there is no $CREDENTIALS_DIRECTORY to read the credential ${name} from`, [
@@ -158,20 +165,12 @@ function readCredential(name: string, context: SourceContext): Uint8Array {
   return readFile(join(folder, name), { allowWorldReadable: true }, context);
 }
 
-function readDescriptor(fd: number, context: SourceContext): Uint8Array {
-  const buffer = Buffer.alloc(MOST + 3);
-  let length = 0;
+async function readDescriptor(fd: number, context: SourceContext): Promise<Uint8Array> {
   try {
-    for (;;) {
-      const read = readSync(fd, buffer, length, buffer.length - length, null);
-      length += read;
-      if (read === 0 || length === buffer.length) break;
-    }
+    return await readInherited(fd, MOST_READ);
   } catch (error) {
-    buffer.fill(0);
     throw refuse(context, `file descriptor ${fd}: ${explainSystem(error)}`, [], error);
   }
-  return buffer.subarray(0, length);
 }
 
 async function readCommand(command: readonly string[], context: SourceContext): Promise<Uint8Array> {

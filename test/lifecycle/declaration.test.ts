@@ -286,6 +286,48 @@ describe("what is wrong is said with line, path and the nearest name", () => {
   });
 });
 
+describe("YAML that is no declaration is told in our words:", () => {
+  test.each([
+    ["lists", "[".repeat(100_000)],
+    ["mappings", "{a: ".repeat(100_000)],
+    ["blocks", `\n    ${"- ".repeat(100_000)}`],
+    ["keys", "? ".repeat(100_000)],
+    ["closed lists", "[".repeat(1000) + "]".repeat(1000)],
+  ])("%s too deep in each other are one fault", async (_what, nested) => {
+    expect(await faults(`  k: ${nested}\n`)).toEqual([
+      expect.stringMatching(/^[45] : it is nested more than 100 levels deep$/),
+    ]);
+  });
+
+  test("a second document", async () => {
+    const key = "  k: { token: demo, id: 1, type: Ed25519 }\n";
+    expect(await faults(`${key}---\nkeys: {}\n`)).toEqual([
+      "5 : a second YAML document begins here; a declaration is one",
+    ]);
+    expect(await faults(`${key}...\n# the end\n`)).toEqual([]);
+  });
+
+  test("a merge key, in a mapping of fields and of names, and where YAML 1.1 is asked for", async () => {
+    const said = "merge keys (<<) are not supported: YAML 1.2 has none (write the fields out, or alias a whole value)";
+    const base = "  base: &base { token: demo, id: 1, type: Ed25519 }\n";
+    expect(await faults(`${base}  k: { <<: *base, id: 2 }\n`)).toEqual([`5 keys.k.<<: ${said}`]);
+    expect(await faults(`${base}  <<: { k: *base }\n`)).toEqual([`5 keys.<<: ${said}`]);
+    const old = `%YAML 1.1\n---\n${TOKENS}`;
+    expect(await faults(`${base}  k: { <<: *base, id: 2 }\n`, old)).toEqual([`7 keys.k.<<: ${said}`]);
+  });
+
+  test("of very many faults the first are told, and how many more there are", async () => {
+    const keys = Array.from({ length: 100 }, (_, i) => `  k${i}: { token: demo, id: x, type: Ed25519 }\n`).join("");
+    const error = await readDeclaration(`${TOKENS}keys:\n${keys}`, "keys.yaml").catch((one: unknown) => one);
+    if (!(error instanceof DeclarationError)) throw error;
+    expect(error.message).toBe("keys.yaml has 100 faults");
+    expect(error.faults).toHaveLength(100);
+    expect(error.hints.length).toBeLessThanOrEqual(22);
+    const shown = error.hints.filter((hint) => hint.startsWith("keys.yaml:")).length;
+    expect(error.hints.at(-1)).toBe(`and ${100 - shown} more`);
+  });
+});
+
 test("JSON is read as YAML is, and the defaults are filled in", async () => {
   const json = JSON.stringify({
     tokens: { demo: { module: "softtoken", label: "demo", pin: { file: "user.pin" } } },

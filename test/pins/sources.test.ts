@@ -1,4 +1,5 @@
 /** Where PINs come from. */
+import { spawn, spawnSync } from "node:child_process";
 import { chmodSync, closeSync, mkdtempSync, openSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -44,6 +45,42 @@ describe("a file", () => {
 
   test("that is endless or too long is refused", async () => {
     await expect(read({ file: "/dev/zero", allowWorldReadable: true }, "/")).rejects.toThrow("more than 4096");
+  });
+});
+
+describe("a pipe", () => {
+  function pipe(): { readonly inside: string; readonly path: string } {
+    const inside = folder();
+    const path = join(inside, "pipe");
+    expect(spawnSync("mkfifo", ["-m", "600", path]).status).toBe(0);
+    return { inside, path };
+  }
+
+  test("gives its PIN in as many parts as it comes", async () => {
+    const { inside, path } = pipe();
+    const writer = spawn("sh", ["-c", `exec > ${path}; sleep 0.3; printf 12; sleep 0.3; echo 34`]);
+    expect(await read({ file: "pipe" }, inside)).toBe("1234");
+    expect(writer.exitCode ?? 0).toBe(0);
+  });
+
+  test("that nobody writes to, or has written nothing to, is an error that says so", { timeout: 20_000 }, async () => {
+    const { inside, path } = pipe();
+    await expect(read({ file: "pipe" }, inside)).rejects.toThrow(
+      /^no PIN for a test: .*pipe: a pipe that nobody writes to$/,
+    );
+    spawn("sh", ["-c", `: > ${path}`]);
+    await expect(read({ file: "pipe" }, inside)).rejects.toThrow("a pipe that nobody writes to");
+  });
+
+  test("that has no end is refused, a descriptor too", async () => {
+    const { inside, path } = pipe();
+    const writer = spawn("sh", ["-c", `yes > ${path}`]);
+    await expect(read({ file: "pipe" }, inside)).rejects.toThrow("more than 4096");
+    writer.kill();
+    const fd = openSync("/dev/zero", "r");
+    onTestFinished(() => closeSync(fd));
+    await expect(read({ fd }, inside)).rejects.toThrow("more than 4096");
+    await expect(read({ fd: 999 }, inside)).rejects.toThrow("no PIN for a test: file descriptor 999: EBADF");
   });
 });
 

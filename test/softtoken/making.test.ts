@@ -12,6 +12,7 @@ import {
   statSync,
   symlinkSync,
   truncateSync,
+  utimesSync,
   writeFileSync,
 } from "node:fs";
 import { join } from "node:path";
@@ -94,6 +95,28 @@ test("processes that make one store at once have one store", async () => {
     expect(answers).toEqual(answers.map(() => ({ code: 0, out: "0" })));
     expect(readdirSync(dir).filter((name) => name.endsWith(".partial"))).toEqual([]);
   }
+});
+
+test("what a process that was killed left of a store goes when the store is made, if it is an hour old", async () => {
+  const dir = folder();
+  const store = join(dir, "store.db");
+  const library = new URL("../../dist/softtoken/store/file.js", import.meta.url).href;
+  const dying = `import { place } from ${JSON.stringify(library)};
+    import { writeFileSync } from "node:fs";
+    place(${JSON.stringify(store)}, (partial) => { writeFileSync(partial + "-wal", "x"); process.exit(9); });`;
+  for (let i = 0; i < 2; i += 1) {
+    expect(spawnSync(process.execPath, ["--input-type=module", "-e", dying]).status).toBe(9);
+  }
+  const left = readdirSync(dir);
+  expect(left).toHaveLength(4);
+  // Of one process: SQLite's log beside it as well.
+  const old = left.filter((name) => name.startsWith(left[0]!));
+  const then = Date.now() / 1000 - 7200;
+  for (const name of old) utimesSync(join(dir, name), then, then);
+  expect(await refusal(store)).toBe(undefined);
+  const now = readdirSync(dir);
+  expect(now).toEqual(expect.arrayContaining(left.filter((name) => !old.includes(name))));
+  expect(now.filter((name) => old.includes(name))).toEqual([]);
 });
 
 test("a process that is killed while it makes stores leaves whole ones, and nothing in the way of one", async () => {

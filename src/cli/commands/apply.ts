@@ -9,7 +9,7 @@ import { apply } from "../../lifecycle/apply/apply.ts";
 import type { KeyResult, Progress } from "../../lifecycle/apply/execute.ts";
 import { hasChanges, type Plan, refusals, type Step } from "../../lifecycle/plan/steps.ts";
 import { command, EXIT, type ExitCode, flag, type Input, text, texts } from "../command.ts";
-import { CommandError, NotConfirmedError, tellError } from "../errors.ts";
+import { CommandError, NotConfirmedError, tellError, UsageError } from "../errors.ts";
 import type { Io } from "../io.ts";
 import { rotated } from "../names.ts";
 import { FILE_OPTION, loadDeclaration, surroundingsOf } from "../surroundings.ts";
@@ -31,6 +31,11 @@ export const spec = command({
 });
 
 export async function run(input: Input<typeof spec>, io: Io): Promise<ExitCode> {
+  if (input.plan !== undefined && input.rotate.length > 0) {
+    throw new UsageError("--rotate does not go with --plan, which says what is rotated", [
+      `give it to plan: keywright plan ${input.rotate.map((name) => `--rotate ${name}`).join(" ")} --out FILE`,
+    ]);
+  }
   const declaration = await loadDeclaration(input);
   const planned = input.plan === undefined ? undefined : await readPlan(input.plan);
   const applied = await apply(declaration, surroundingsOf(declaration, input, io), {
@@ -38,7 +43,7 @@ export async function run(input: Input<typeof spec>, io: Io): Promise<ExitCode> 
     confirm: (plan) => confirm(plan, input, io),
     progress: progressOn(io),
     onWait: (holder) => io.tell(`waiting for ${holder}`),
-  });
+  }).finally(() => io.onInterrupt(undefined));
   if (!applied.confirmed) {
     io.tell("keywright: nothing was changed");
     return EXIT.needsConfirmation;
@@ -68,10 +73,13 @@ function report(plan: Plan, results: readonly KeyResult[], io: Io): ExitCode {
   return pin ? EXIT.pin : EXIT.failed;
 }
 
+/** No more of a file than this is read as a plan. In bytes. */
+const MOST_PLAN = 64 * 1024 * 1024;
+
 async function readPlan(file: string): Promise<Plan> {
   let plan: Partial<Record<keyof Plan, unknown>> | null;
   try {
-    plan = JSON.parse(await readFile(file, "utf8")) as typeof plan;
+    plan = JSON.parse((await readFile(file, MOST_PLAN)).toString()) as typeof plan;
   } catch (error) {
     throw new CommandError(`cannot read the plan ${file}: ${explainSystem(error)}`);
   }
@@ -89,9 +97,10 @@ async function readPlan(file: string): Promise<Plan> {
 
 async function confirm(plan: Plan, input: Input<typeof spec>, io: Io): Promise<boolean> {
   if (!input.json) io.out(planView.human(plan, io.style));
-  if (input.yes) return true;
-  if (!io.interactive) throw new NotConfirmedError("apply changes tokens");
-  return io.confirm("\nDo this?");
+  if (!input.yes && !io.interactive) throw new NotConfirmedError("apply changes tokens");
+  const isConfirmed = input.yes || (await io.confirm("\nDo this?"));
+  if (isConfirmed) io.onInterrupt("the next apply completes what was begun");
+  return isConfirmed;
 }
 
 /** A line for each step, and a sign of life while one takes long (an RSA key in a smart card takes minutes). */

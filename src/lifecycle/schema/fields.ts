@@ -133,6 +133,7 @@ export function object<M extends Members>(what: string, members: M): Field<ReadM
       let whole = true;
       for (const { key, value } of at.node.items) {
         const name = keyText(key);
+        if (name === MERGE_KEY) return failMerge(at.child(key, name));
         const member = Object.hasOwn(members, name) ? members[name] : undefined;
         if (member === undefined) {
           const known = nearest(name, names);
@@ -171,6 +172,7 @@ export function record<T>(what: string, field: Field<T>, name: RegExp, nameRule:
       let whole = true;
       for (const { key, value } of at.node.items) {
         const text = keyText(key);
+        if (text === MERGE_KEY) return failMerge(at.child(key, text));
         const place = at.child(value, text);
         if (!name.test(text)) {
           at.child(key, text).fail(`the name ${JSON.stringify(text)} is not ${nameRule}`);
@@ -297,6 +299,17 @@ function attempt<T>(at: Cursor, make: () => T): T | undefined {
   }
 }
 
+const MERGE_KEY = "<<";
+
+function failMerge(at: Cursor): undefined {
+  return at.fail(
+    "merge keys (<<) are not supported: YAML 1.2 has none",
+    "write the fields out, or alias a whole value",
+  );
+}
+
 function keyText(key: unknown): string {
-  return isScalar(key) ? String(key.value) : String(key);
+  if (!isScalar(key)) return String(key);
+  // The library's value of a merge key, where the text asks for YAML 1.1, is a symbol.
+  return typeof key.value === "symbol" ? MERGE_KEY : String(key.value);
 }

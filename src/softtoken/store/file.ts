@@ -2,7 +2,6 @@
  * The file of a store, before SQLite opens it.
  * @module
  */
-import { randomBytes } from "node:crypto";
 import {
   closeSync,
   constants,
@@ -19,7 +18,7 @@ import {
 } from "node:fs";
 import { basename, dirname, join, resolve } from "node:path";
 import { explainSystem, HostError, systemCode } from "../../host/errors.ts";
-import { makeFolder } from "../../host/files.ts";
+import { makeFolder, temporaryName } from "../../host/files.ts";
 import { recordLockHolder } from "../../host/libc.ts";
 import { foreign, StoreError } from "./errors.ts";
 import { APPLICATION_ID, SCHEMA_VERSION } from "./schema.ts";
@@ -41,7 +40,11 @@ export function place(name: string, fill: (partial: string) => void): boolean {
     // They were there before the store was missed, so it is not another process that has made one just now.
     if (isLeft) refuseLeftovers(path);
     makeFolder(dirname(path), 0o700);
-    const partial = `${path}.${randomBytes(6).toString("hex")}.partial`;
+    const partial = temporaryName(
+      `${path}.`,
+      ".partial",
+      COMPANIONS.map((ending) => `.partial${ending}`),
+    );
     closeSync(openSync(partial, constants.O_CREAT | constants.O_EXCL | constants.O_WRONLY, 0o600));
     try {
       fill(partial);
