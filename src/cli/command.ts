@@ -101,6 +101,6 @@ export const COMMON = {
     "DIR",
     "the state folder (default: $STATE_DIRECTORY, /var/lib/keywright for root, else ~/.local/state/keywright)",
   ),
-  debug: flag("say what is done, on standard error; never a PIN"),
+  debug: flag("tell every call of a token and what it returns, on standard error; never a PIN"),
   help: { ...flag("show this help"), short: "h" },
 } as const;

@@ -65,7 +65,7 @@ export class Io {
     process.stdout.write(`${line}\n`);
   }
 
-  /** Prints bytes of the result; refuses to put them on a terminal. */
+  /** Prints bytes of the result. Whoever calls it has looked whether the output is a terminal. */
   outBytes(bytes: Uint8Array): void {
     process.stdout.write(bytes);
   }
@@ -81,6 +81,10 @@ export class Io {
 
   warn(message: string): void {
     this.tell(`keywright: warning: ${message}`);
+  }
+
+  get isDebugging(): boolean {
+    return this.#options.debug;
   }
 
   debug(message: string): void {

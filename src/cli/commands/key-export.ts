@@ -10,6 +10,7 @@ import { OUT_OPTION, writeOut } from "../files.ts";
 import type { Io } from "../io.ts";
 import { type PublicPart, publicPart } from "../public-part.ts";
 import { findTarget, OBJECT_OPTIONS } from "../target.ts";
+import { visible, visibleLines } from "../words.ts";
 
 export const spec = command({
   name: "key export",
@@ -36,7 +37,9 @@ export async function run(input: Input<typeof spec>, io: Io): Promise<ExitCode> 
 const FORMS: Readonly<Record<string, (part: PublicPart) => string | Uint8Array>> = {
   pem: ({ spki }) => publicKeyPem(spki),
   der: ({ spki }) => spki,
-  jwk: ({ spki, identity }) => `${JSON.stringify({ ...publicKeyJwk(spki), kid: identity.label }, undefined, 2)}\n`,
-  ssh: ({ spki, identity }) => `${publicKeySsh(spki, identity.label)}\n`,
+  jwk: ({ spki, identity }) =>
+    visibleLines(`${JSON.stringify({ ...publicKeyJwk(spki), kid: identity.label }, undefined, 2)}\n`),
+  // A label is whatever somebody wrote: a line end in it would begin a line of authorized_keys.
+  ssh: ({ spki, identity }) => `${publicKeySsh(spki, visible(identity.label))}\n`,
   "uri-pem": ({ uri }) => uriPem(uri),
 };
