@@ -91,15 +91,22 @@ export class Io {
     if (this.#options.debug) this.tell(`keywright: debug: ${message}`);
   }
 
-  /** Asks for `yes`; anything else is no. */
+  /** Asks for `yes`; anything else is no, and so is the end of the input (Ctrl-D). */
   async confirm(question: string): Promise<boolean> {
     // Imported here: it costs every command 2 ms, and few ask.
     const { createInterface } = await import("node:readline/promises");
     const reader = createInterface({ input: process.stdin, output: process.stderr });
     // The line editor takes Ctrl-C for itself.
     reader.on("SIGINT", () => process.kill(process.pid, "SIGINT"));
+    const ended = new AbortController();
+    reader.on("close", () => ended.abort());
     try {
-      return (await reader.question(`${visibleLines(question)} Only "yes" goes on: `)).trim() === "yes";
+      const asked = `${visibleLines(question)} Only "yes" goes on: `;
+      return (await reader.question(asked, { signal: ended.signal })).trim() === "yes";
+    } catch (error) {
+      if (!ended.signal.aborted) throw error;
+      process.stderr.write("\n");
+      return false;
     } finally {
       reader.close();
     }

@@ -92,6 +92,19 @@ describe.skipIf(!peer("expect"))("at a terminal", () => {
     expect(seen).toContain("nothing was changed");
   });
 
+  test("Ctrl-D at a question is no, and no fault of ours", () => {
+    const asked = play("apply", ['Only "yes" goes on: ', "\\004"]);
+    expect(asked.code).toBe(5);
+    expect(asked.seen).toContain("keywright: nothing was changed");
+    expect(asked.seen).not.toContain("fault");
+    expect(init().code).toBe(0);
+    const { seen, code } = play("token delete demo", ['Only "yes" goes on: ', "\\004"]);
+    expect(code).toBe(5);
+    expect(seen).toContain("keywright: error: not confirmed: this token and every key in it will be destroyed");
+    expect(seen).toContain("keywright: hint: nothing was changed");
+    expect(play("token list --module softtoken --store demo.db").seen).toContain("token=demo");
+  });
+
   test("two answers that differ change nothing", () => {
     expect(init().code).toBe(0);
     const { seen, code } = play(

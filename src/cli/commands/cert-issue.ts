@@ -6,7 +6,15 @@ import { certificateAt } from "../../lifecycle/apply/keys.ts";
 import { makeCertificate } from "../../x509/certificates.ts";
 import { certificatePem, isCa, readCertificate } from "../../x509/read.ts";
 import { readRequest } from "../../x509/requests.ts";
-import { extensionsOf, SUBJECT_OPTIONS, serialOf, subjectOf, VALIDITY_OPTIONS, validityOf } from "../certificates.ts";
+import {
+  extensionsOf,
+  SUBJECT_OPTIONS,
+  serialOf,
+  subjectOf,
+  VALIDITY_OPTIONS,
+  validityOf,
+  withRequested,
+} from "../certificates.ts";
 import { command, EXIT, type ExitCode, flag, type Input, text } from "../command.ts";
 import { CommandError } from "../errors.ts";
 import { OUT_OPTION, readIn, writeOut } from "../files.ts";
@@ -27,7 +35,11 @@ export const spec = command({
     ...SIGNATURE_OPTIONS,
     ...OUT_OPTION,
   },
-  notes: ["The request's own signature is checked. --subject replaces the name that it asks for."],
+  notes: [
+    "The request's own signature is checked. --subject replaces the name that it asks for, --extension an extension.",
+    "A request that asks for what makes a CA (basicConstraints CA:TRUE, keyUsage keyCertSign or cRLSign) is refused with",
+    "--copy-extensions, unless --extension says what the certificate is to have of that.",
+  ],
   examples: [
     "keywright cert issue my-ca --csr www.csr --extension subjectAltName=DNS:www.example.com --validity 90d --out www.crt",
   ],
@@ -38,7 +50,8 @@ export async function run(input: Input<typeof spec>, io: Io): Promise<ExitCode> 
   const subject = input.subject === undefined ? request.subject : subjectOf(input);
   const dates = validityOf(input, new Date());
   const serial = serialOf(input);
-  const extensions = [...(input.copyExtensions ? request.extensions : []), ...extensionsOf(input)];
+  const given = extensionsOf(input);
+  const extensions = input.copyExtensions ? withRequested(request.extensions, given) : given;
   const target = await findTarget(input.words[0], input, io);
   await withSession(target, input, io, {}, async (session) => {
     const { identity, spki, signer } = await signingKey(session, target, input);

@@ -12,6 +12,7 @@ import { checkCapability } from "../../lifecycle/plan/capability.ts";
 import { Refusal } from "../../lifecycle/plan/refusal.ts";
 import { type KeyPairWish, keyPairTemplates, minimalTemplates } from "../../lifecycle/templates.ts";
 import { parseKeyType } from "../../lifecycle/values.ts";
+import { unfitUsage } from "../../x509/key-usages.ts";
 import { command, EXIT, type ExitCode, flag, type Input, text, texts } from "../command.ts";
 import { CommandError, fromArgument, TakenError, UsageError } from "../errors.ts";
 import type { Io } from "../io.ts";
@@ -57,6 +58,8 @@ function wishOf(input: Input<typeof spec>): KeyPairWish {
   }
   const type = fromArgument("--type", () => parseKeyType(typeText));
   const usage = usageOf(input.usage) ?? [type.algorithm === "Montgomery" ? ("derive" as const) : ("sign" as const)];
+  const unfit = unfitUsage(type.algorithm, usage);
+  if (unfit !== undefined) throw new UsageError(`--usage: ${unfit.message}`, [unfit.hint]);
   return { type, identity: { id: idOf(idText), label }, usage, attributes: { extractable: input.extractable } };
 }
 

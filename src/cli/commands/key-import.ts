@@ -58,16 +58,30 @@ async function readPrivateKey(input: Input<typeof spec>, io: Io): Promise<KeyObj
   const passphrase =
     source === undefined ? undefined : await commandPin(source, "the key file's passphrase", process.cwd(), io);
   try {
-    const format =
-      contents[0] === 0x30 ? { format: "der" as const, type: "pkcs8" as const } : { format: "pem" as const };
-    const open = (secret?: Buffer) =>
-      createPrivateKey({ key: contents, ...format, ...(secret === undefined ? {} : { passphrase: secret }) });
+    const open = (secret?: Buffer) => openKey(contents, secret === undefined ? {} : { passphrase: secret });
     return passphrase === undefined ? open() : passphrase.use((bytes) => open(Buffer.from(bytes)));
   } catch (cause) {
     throw unreadable(input.in ?? "standard input", passphrase !== undefined, cause);
   } finally {
     contents.fill(0);
     passphrase?.wipe();
+  }
+}
+
+/** PEM says what it holds; DER is tried as each form. */
+function openKey(key: Buffer, secret: { passphrase?: Buffer }): KeyObject {
+  if (key[0] !== 0x30) return createPrivateKey({ key, format: "pem", ...secret });
+  try {
+    return createPrivateKey({ key, format: "der", type: "pkcs8", ...secret });
+  } catch (error) {
+    for (const type of ["sec1", "pkcs1"] as const) {
+      try {
+        return createPrivateKey({ key, format: "der", type });
+      } catch {
+        // What is told is why it is not the usual form.
+      }
+    }
+    throw error;
   }
 }
 
@@ -81,6 +95,6 @@ function unreadable(file: string, hasPassphrase: boolean, cause: unknown): Comma
     return new CommandError(`the passphrase does not open the private key in ${file}`);
   }
   return new CommandError(`${file} is not a private key that can be read`, [
-    "it is a private key in PEM, or in PKCS#8 DER",
+    "it is a private key in PEM, or in DER: PKCS#8, SEC1 (EC) or PKCS#1 (RSA)",
   ]);
 }

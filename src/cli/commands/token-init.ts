@@ -117,7 +117,7 @@ async function chosen(
     if (initialise === "pin") {
       throw new CommandError(`${found.uri} is there already`, [`to begin anew, move the folder of ${title} away`]);
     }
-    await confirmDestruction("initialising destroys everything in", [found.uri], input, io);
+    await confirmDestruction("initialising destroys everything in this token", [found.uri], input, io);
     return found;
   }
   if (found !== undefined) return found;
