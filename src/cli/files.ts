@@ -6,11 +6,13 @@ import { randomBytes } from "node:crypto";
 import { accessSync, closeSync, constants, fstatSync, lstatSync, openSync, rmSync, type Stats } from "node:fs";
 import { open, readFile } from "node:fs/promises";
 import { dirname } from "node:path";
+import { CodecError } from "../codec/errors.ts";
 import { explainSystem, HostError } from "../host/errors.ts";
 import { endingWaitsFor } from "../host/exit.ts";
 import { writeAtomic } from "../host/files.ts";
+import { X509Error } from "../x509/errors.ts";
 import { text } from "./command.ts";
-import { UsageError } from "./errors.ts";
+import { CommandError, UsageError } from "./errors.ts";
 import type { Io } from "./io.ts";
 
 export const OUT_OPTION = { out: text("FILE", "where the result goes (default: standard output)", "o") } as const;
@@ -100,6 +102,16 @@ function modeOfNew(path: string, mode: number): number {
 
 function notWritten(path: string, error: unknown): HostError {
   return new HostError(`cannot write ${path}: ${explainSystem(error)}`, { cause: error });
+}
+
+/** Reads what a file holds. @throws CommandError naming the file, where that is none of what it should be */
+export function fromFile<T>(file: string | undefined, read: () => T): T {
+  try {
+    return read();
+  } catch (error) {
+    if (!(error instanceof X509Error || error instanceof CodecError)) throw error;
+    throw new CommandError(`${file ?? "standard input"}: ${error.message}`, "hints" in error ? error.hints : []);
+  }
 }
 
 /** Reads the file that was named, else standard input to its end. */

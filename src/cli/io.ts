@@ -6,7 +6,7 @@
  */
 import { setTimeout as sleep } from "node:timers/promises";
 import { readHidden } from "./terminal.ts";
-import { visible, visibleLines } from "./words.ts";
+import { shortened, visible, visibleLines } from "./words.ts";
 
 /** How a value is shown to people; programs get the value itself. */
 export interface View<T> {
@@ -17,6 +17,8 @@ export interface View<T> {
 
 /** Marks in a text; plain where the output is no terminal. */
 export interface Style {
+  /** What goes into a column of a table: whole for programs, cut where a terminal would wrap every line for it. */
+  cell(text: string): string;
   bold(text: string): string;
   dim(text: string): string;
   red(text: string): string;
@@ -125,8 +127,17 @@ export class Io {
   }
 }
 
+const WIDEST_CELL = 40;
+
 function styleFor(terminal: boolean): Style {
   const on = terminal && !process.env.NO_COLOR && process.env.TERM !== "dumb";
   const mark = (from: number, to: number) => (text: string) => (on ? `\u001b[${from}m${text}\u001b[${to}m` : text);
-  return { bold: mark(1, 22), dim: mark(2, 22), red: mark(31, 39), green: mark(32, 39), yellow: mark(33, 39) };
+  return {
+    cell: (text) => (terminal ? shortened(text, WIDEST_CELL) : text),
+    bold: mark(1, 22),
+    dim: mark(2, 22),
+    red: mark(31, 39),
+    green: mark(32, 39),
+    yellow: mark(33, 39),
+  };
 }

@@ -18,7 +18,7 @@ import type { ModuleReference } from "../modules/index.ts";
 import { declaredPins, type PinContext, pinFor, type TokenPins } from "../pins/roles.ts";
 import { type PinSource, pinSourceFromUri } from "../pins/sources.ts";
 import { text } from "./command.ts";
-import { declaredPath, declaredSoPins } from "./declared-tokens.ts";
+import { declaredPath, declaredSoPins, withDeclared } from "./declared-tokens.ts";
 import { UsageError } from "./errors.ts";
 import type { Io } from "./io.ts";
 import { openModule } from "./open.ts";
@@ -189,7 +189,9 @@ export async function withToken<T>(
   return withModule(target.reference, input, pins, io, async (module) => {
     const { object: _object, id: _id, type: _type, ...token } = target.uri.path;
     const found =
-      Object.keys(token).length === 0 ? await module.onlyToken() : await module.token({ path: token, query: {} });
+      Object.keys(token).length === 0
+        ? await module.onlyToken().catch((error: unknown) => withDeclared(error, target.reference, input))
+        : await module.token({ path: token, query: {} });
     const context = pinContext(target, found.info.label, io);
     const known =
       target.declared === undefined

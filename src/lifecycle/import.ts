@@ -4,6 +4,7 @@
  */
 import { createPublicKey, type KeyObject } from "node:crypto";
 import type { Attributes } from "../cryptoki/attributes.ts";
+import { CryptokiError, failedWith } from "../cryptoki/errors.ts";
 import type { KeyPair } from "../cryptoki/session/keys.ts";
 import { destroyIfThere } from "../cryptoki/session/objects.ts";
 import type { Session } from "../cryptoki/session/session.ts";
@@ -13,8 +14,9 @@ import { X509Error } from "../x509/errors.ts";
 import { unfitUsage } from "../x509/key-usages.ts";
 import { ecPointOf } from "../x509/public-keys.ts";
 import type { Usage } from "./declaration.ts";
+import { observeMechanisms } from "./observe.ts";
 import { type KeyPairTemplates, type KeyPairWish, keyPairTemplates } from "./templates.ts";
-import type { KeyType } from "./values.ts";
+import { type KeyType, keyTypeText } from "./values.ts";
 
 export interface ImportWish extends Omit<KeyPairWish, "type" | "usage"> {
   /** What fits the key's type by default. */
@@ -34,7 +36,9 @@ export async function importKeyPair(
   family: Family = familyOfToken(session.token.info, ""),
 ): Promise<KeyPair> {
   const templates = importTemplates(key, wish, family);
-  const privateKey = await session.create(templates.privateKey);
+  const privateKey = await session.create(templates.privateKey).catch(async (error: unknown) => {
+    throw await withKind(error, session, key, wish);
+  });
   try {
     return { privateKey, publicKey: await session.create(templates.publicKey) };
   } catch (error) {
@@ -43,6 +47,29 @@ export async function importKeyPair(
     throw error;
   }
 }
+
+/** A token that does not know a kind of key calls one of its attributes wrong. */
+async function withKind(
+  error: unknown,
+  { token }: Session,
+  key: KeyObject,
+  { identity }: ImportWish,
+): Promise<unknown> {
+  const isKind =
+    failedWith(error, "CKR_ATTRIBUTE_VALUE_INVALID") ||
+    failedWith(error, "CKR_TEMPLATE_INCONSISTENT") ||
+    failedWith(error, "CKR_ATTRIBUTE_TYPE_INVALID") ||
+    failedWith(error, "CKR_KEY_SIZE_RANGE");
+  if (!isKind) return error;
+  const made = Object.keys(await observeMechanisms(token)).map((algorithm) => KINDS[algorithm] ?? algorithm);
+  const what = `the private key ${JSON.stringify(identity.label)}, of type ${keyTypeText(keyTypeOf(key))}, in ${token.uri}`;
+  return new CryptokiError("C_CreateObject", (error as CryptokiError).rv, what, {
+    cause: error,
+    hints: [`the token makes keys of these kinds, and hardly takes others: ${made.join(", ") || "none"}`],
+  });
+}
+
+const KINDS: Readonly<Record<string, string>> = { Edwards: "Ed25519 and Ed448", Montgomery: "X25519 and X448" };
 
 function importTemplates(key: KeyObject, wish: ImportWish, family: Family): Omit<KeyPairTemplates, "mechanism"> {
   const type = keyTypeOf(key);

@@ -1,8 +1,10 @@
 /** What is refused because it could not be as it was asked for, or would be more than was meant. */
 import { execFileSync } from "node:child_process";
-import { writeFileSync } from "node:fs";
+import { rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { beforeAll, describe, expect, test } from "vitest";
+import { beforeAll, describe, expect, onTestFinished, test } from "vitest";
+import { peer } from "../support/peers.ts";
+import { softHsm } from "../support/softhsm.ts";
 import { TranscriptFolder } from "../support/transcript.ts";
 
 let folder: TranscriptFolder;
@@ -148,6 +150,60 @@ describe("key import of DER", () => {
   });
 });
 
+describe("what is not there", () => {
+  test("a file that cert show was to show", () => {
+    const { code, err } = run("cert show nofile.pem");
+    expect(code).toBe(64);
+    expect(err).toMatch(/^keywright: error: there is no file nofile.pem, and no declared name that it could be\n/);
+  });
+
+  test.each([
+    ["cert import pkcs11:object=ca --in", "no certificate, in PEM or DER, is there"],
+    ["cert issue pkcs11:object=ca --csr", "no certificate request, in PEM or DER, is there"],
+    ["cert show ./", "no certificate, in PEM or DER, is there"],
+  ])("%s names the file that is none", (command, said) => {
+    const name = command.endsWith("/") ? "./so.pin" : "so.pin";
+    const { code, err } = run(`${command.replace(/\.\/$/, "")} ${name}`);
+    expect({ code, err }).toEqual({ code: 1, err: `keywright: error: ${name}: ${said}\n` });
+  });
+
+  test("a token, where none is named: which store, and what is declared", () => {
+    writeFileSync(
+      join(folder.path, "other.yaml"),
+      "tokens: { away: { module: softtoken, store: away.db, label: away } }\nkeys: {}\n",
+    );
+    const { code, err } = run("key list --public --store none.db --file other.yaml");
+    expect(code).toBe(1);
+    expect(err).toContain("no token is named, and the module has no initialised token: ~/none.db\n");
+    expect(err).toContain("keywright: hint: declared, and to be named: away\n");
+  });
+});
+
+test("a brainpool key has no form in SSH, and is told those that have", () => {
+  expect(run(`key generate ${PIN} --type EC:brainpoolP256r1 --id 0x7f --label bp`).code).toBe(0);
+  const { code, err } = run("key export pkcs11:object=bp --format ssh");
+  expect(code).toBe(1);
+  expect(err).toBe(
+    "keywright: error: SSH has no form for a key on brainpoolP256r1\n" +
+      "keywright: hint: it has RSA, P-256, P-384, P-521, Ed25519 and Ed448\n",
+  );
+});
+
+test.skipIf(!peer("softhsm2"))("a key of a kind that a token does not take: which, and what it takes", () => {
+  const hsm = softHsm();
+  onTestFinished(() => hsm.remove());
+  const at = `-m ${hsm.path} ${PIN}`;
+  const env = `SOFTHSM2_CONF=${hsm.environment.SOFTHSM2_CONF}`;
+  expect(folder.run(`${env} keywright token init --label h --so-pin file:so.pin ${at}`).code).toBe(0);
+  openssl("genpkey", "-quiet", "-algorithm", "X25519", "-out", "x25519.pem");
+  const { code, err } = folder.run(`${env} keywright key import pkcs11:token=h ${at} --in x25519.pem --id 1 --label x`);
+  expect(code).toBe(1);
+  expect(err).toMatch(
+    /^keywright: error: C_CreateObject: CKR_\w+, .*: the private key "x", of type X25519, in pkcs11:/,
+  );
+  expect(err).toMatch(/hint: the token makes keys of these kinds, and hardly takes others: RSA, EC/);
+});
+
 describe("certificates", () => {
   test("a key that has one gets no second one, and is told how to replace it", () => {
     const again = `cert self-sign pkcs11:object=ca ${PIN} --subject CN=other`;
@@ -162,6 +218,18 @@ describe("certificates", () => {
     expect(run(`${remove} ${PIN} --yes`).code).toBe(0);
     expect(run(`cert import pkcs11:object=ca ${PIN} --in second.crt`).code).toBe(0);
     expect(folder.run("keywright cert export pkcs11:object=ca | cmp - second.crt").code).toBe(0);
+  });
+
+  test("a declared key's certificate is apply's to renew, and that is told", () => {
+    const token =
+      "{ module: softtoken, store: declared.db, label: declared, pin: { file: user.pin }, soPin: { file: so.pin } }";
+    const key = "{ token: t, id: 1, type: EC:P-256, certificate: { subject: CN=www } }";
+    writeFileSync(join(folder.path, "keys.yaml"), `tokens: { t: ${token} }\nkeys: { www: ${key} }\n`);
+    expect(run("apply --yes").code).toBe(0);
+    const { code, err } = run("cert self-sign www --subject CN=www --import");
+    expect(code).toBe(1);
+    expect(err).toContain("keywright: hint: keywright apply makes and renews the certificates of declared keys\n");
+    rmSync(join(folder.path, "keys.yaml"));
   });
 
   test.each([

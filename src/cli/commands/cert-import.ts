@@ -10,7 +10,7 @@ import { certificateTemplate } from "../../lifecycle/templates.ts";
 import { fingerprint, readCertificates } from "../../x509/read.ts";
 import { command, EXIT, type ExitCode, type Input } from "../command.ts";
 import { CommandError } from "../errors.ts";
-import { IN_OPTION, readIn } from "../files.ts";
+import { fromFile, IN_OPTION, readIn } from "../files.ts";
 import type { Io } from "../io.ts";
 import { namedKey } from "../named-key.ts";
 import { refuseSecond } from "../second-certificate.ts";
@@ -30,7 +30,8 @@ export const spec = command({
 });
 
 export async function run(input: Input<typeof spec>, io: Io): Promise<ExitCode> {
-  const [certificate] = readCertificates(await readIn(input.in));
+  const contents = await readIn(input.in);
+  const [certificate] = fromFile(input.in, () => readCertificates(contents));
   const target = await findTarget(input.words[0], input, io);
   await withSession(target, input, io, { write: true }, async (session, { family, locked }) => {
     const identity = await identityFor(session, target, certificate!.spki);

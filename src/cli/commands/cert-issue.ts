@@ -17,7 +17,7 @@ import {
 } from "../certificates.ts";
 import { command, EXIT, type ExitCode, flag, type Input, text } from "../command.ts";
 import { CommandError } from "../errors.ts";
-import { OUT_OPTION, readIn, writeOut } from "../files.ts";
+import { fromFile, OUT_OPTION, readIn, writeOut } from "../files.ts";
 import type { Io } from "../io.ts";
 import { SIGNATURE_OPTIONS, signingKey } from "../signing.ts";
 import { findTarget, OBJECT_OPTIONS, withSession } from "../target.ts";
@@ -46,7 +46,8 @@ export const spec = command({
 });
 
 export async function run(input: Input<typeof spec>, io: Io): Promise<ExitCode> {
-  const request = readRequest(await readIn(input.csr));
+  const contents = await readIn(input.csr);
+  const request = fromFile(input.csr, () => readRequest(contents));
   const subject = input.subject === undefined ? request.subject : subjectOf(input);
   const dates = validityOf(input, new Date());
   const serial = serialOf(input);

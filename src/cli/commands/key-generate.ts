@@ -13,12 +13,14 @@ import { Refusal } from "../../lifecycle/plan/refusal.ts";
 import { type KeyPairWish, keyPairTemplates, minimalTemplates } from "../../lifecycle/templates.ts";
 import { parseKeyType } from "../../lifecycle/values.ts";
 import { unfitUsage } from "../../x509/key-usages.ts";
-import { command, EXIT, type ExitCode, flag, type Input, text, texts } from "../command.ts";
+import { command, EXIT, type ExitCode, flag, type Input, offering, text } from "../command.ts";
 import { CommandError, fromArgument, TakenError, UsageError } from "../errors.ts";
 import type { Io } from "../io.ts";
-import { idOf, usageOf } from "../objects.ts";
+import { idOf, USAGE_OPTION, usageOf } from "../objects.ts";
 import { findTarget, TARGET_OPTIONS, withSession } from "../target.ts";
 import { objectListView, objectValue } from "../views/objects.ts";
+
+const TYPES = ["RSA:3072", "EC:secp384r1", "Ed25519", "Ed448", "X25519", "X448"];
 
 export const spec = command({
   name: "key generate",
@@ -26,10 +28,10 @@ export const spec = command({
   words: { usage: "[TOKEN]", least: 0, most: 1 },
   options: {
     ...TARGET_OPTIONS,
-    type: text("TYPE", "RSA:3072, EC:secp384r1, Ed25519, Ed448, X25519, X448"),
+    type: offering(TYPES, text("TYPE", TYPES.join(", "))),
     id: text("ID", "CKA_ID: an integer, or 0x and bytes in hexadecimal"),
     label: text("LABEL", "CKA_LABEL"),
-    usage: texts("USE", "sign, derive, decrypt or wrap (default: sign; derive for X25519 and X448)"),
+    ...USAGE_OPTION,
     extractable: flag("the key may leave the token wrapped"),
     json: flag("print JSON (schema keywright/key-list/1)"),
   },

@@ -4,11 +4,11 @@
  */
 import { createPrivateKey, type KeyObject } from "node:crypto";
 import { importKeyPair } from "../../lifecycle/import.ts";
-import { command, EXIT, type ExitCode, flag, type Input, text, texts } from "../command.ts";
+import { command, EXIT, type ExitCode, flag, type Input, text } from "../command.ts";
 import { CommandError, UsageError } from "../errors.ts";
 import { IN_OPTION, readIn } from "../files.ts";
 import type { Io } from "../io.ts";
-import { idOf, usageOf } from "../objects.ts";
+import { idOf, USAGE_OPTION, usageOf } from "../objects.ts";
 import { pinSource } from "../pin-options.ts";
 import { commandPin } from "../pins.ts";
 import { findTarget, TARGET_OPTIONS, withSession } from "../target.ts";
@@ -24,7 +24,7 @@ export const spec = command({
     ...IN_OPTION,
     id: text("ID", "CKA_ID: an integer, or 0x and bytes in hexadecimal"),
     label: text("LABEL", "CKA_LABEL"),
-    usage: texts("USE", "sign, derive, decrypt or wrap (default: sign; derive for X25519 and X448)"),
+    ...USAGE_OPTION,
     passphrase: text("SOURCE", "where the passphrase of an encrypted file comes from, in the forms of --pin"),
     extractable: flag("the key may leave the token wrapped"),
     json: flag("print JSON (schema keywright/key-list/1)"),
