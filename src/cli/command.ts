@@ -33,6 +33,8 @@ export interface Option<T> {
   /** What the value is, in help: FILE. */
   readonly value: string;
   readonly short?: string;
+  /** What it may be, for completion. */
+  readonly values?: readonly string[];
   /** For types only. */
   readonly is?: T;
 }
@@ -45,6 +47,11 @@ export function flag(about: string): Option<boolean> {
 /** An option with a value. */
 export function text(value: string, about: string, short?: string): Option<string | undefined> {
   return { kind: "text", about, value, ...(short === undefined ? {} : { short }) };
+}
+
+/** An option, and values that completion offers for it. */
+export function offering<O extends Option<unknown>>(values: readonly string[], option: O): O {
+  return { ...option, values };
 }
 
 /** An option that may be given more than once. */
@@ -60,6 +67,8 @@ export interface Words {
   readonly usage: string;
   readonly least: number;
   readonly most: number;
+  /** What they may be, for completion. */
+  readonly values?: readonly string[];
 }
 
 export interface CommandSpec<O extends Options = Options> {
@@ -101,6 +110,6 @@ export const COMMON = {
     "DIR",
     "the state folder (default: $STATE_DIRECTORY, /var/lib/keywright for root, else ~/.local/state/keywright)",
   ),
-  debug: flag("say what is done, on standard error; never a PIN"),
+  debug: flag("tell every call of a token and what it returns, on standard error; never a PIN"),
   help: { ...flag("show this help"), short: "h" },
 } as const;

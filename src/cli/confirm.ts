@@ -21,5 +21,6 @@ export async function confirmDestruction(
   io.tell(`${what}:`);
   for (const line of lines) io.tell(`  ${line}`);
   if (input.yes) return;
-  if (!io.interactive || !(await io.confirm("This cannot be undone."))) throw new NotConfirmedError(what);
+  if (!io.interactive) throw new NotConfirmedError(what);
+  if (!(await io.confirm("This cannot be undone."))) throw new NotConfirmedError(what, true);
 }

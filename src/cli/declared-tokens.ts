@@ -4,6 +4,7 @@
  */
 import { existsSync } from "node:fs";
 import { dirname, resolve } from "node:path";
+import { TokenNotFoundError } from "../cryptoki/module.ts";
 import type { Token } from "../cryptoki/token.ts";
 import { matchesToken, type Pkcs11Uri } from "../cryptoki/uri.ts";
 import { wantedToken } from "../lifecycle/access.ts";
@@ -12,6 +13,7 @@ import { reachOfDeclared } from "../modules/declared.ts";
 import type { ModuleReference } from "../modules/index.ts";
 import { reachOf } from "../modules/reach.ts";
 import type { PinSource } from "../pins/sources.ts";
+import { CommandError } from "./errors.ts";
 import type { Io } from "./io.ts";
 import { chosenState, DEFAULT_FILE, loadDeclaration } from "./surroundings.ts";
 
@@ -57,6 +59,29 @@ export async function declaredSoPins(
     if (matchesToken({ path: declaredPath(declared), query: {} }, facts)) sources.push(from(folder, declared.soPin));
   }
   return sources;
+}
+
+/**
+ * No token was named, and which is meant is not plain: says where it was looked for, and which are declared.
+ * @throws CommandError; what is no such error as it is
+ */
+export async function withDeclared(
+  error: unknown,
+  { module, store }: ModuleReference,
+  input: { readonly file?: string | undefined },
+): Promise<never> {
+  if (!(error instanceof TokenNotFoundError)) throw error;
+  const isThere = input.file !== undefined || existsSync(DEFAULT_FILE);
+  const tokens = isThere
+    ? await loadDeclaration(input).then(
+        (one) => Object.keys(one.tokens),
+        () => [],
+      )
+    : [];
+  throw new CommandError(`no token is named, and ${error.message}: ${store ?? module}`, [
+    ...error.hints,
+    tokens.length === 0 ? "" : `declared, and to be named: ${tokens.join(", ")}`,
+  ]);
 }
 
 /** A source that is found from everywhere. */

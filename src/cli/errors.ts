@@ -62,8 +62,9 @@ export class TakenError extends KeywrightError {
 export class NotConfirmedError extends KeywrightError {
   override readonly code = "ERR_NOT_CONFIRMED";
 
-  constructor(what: string) {
-    super(`not confirmed: ${what}`, { hints: ["run it in a terminal, or add --yes"] });
+  /** @param asked whether somebody was asked, and said no */
+  constructor(what: string, asked = false) {
+    super(`not confirmed: ${what}`, { hints: [asked ? "nothing was changed" : "run it in a terminal, or add --yes"] });
   }
 }
 

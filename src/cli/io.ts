@@ -6,7 +6,7 @@
  */
 import { setTimeout as sleep } from "node:timers/promises";
 import { readHidden } from "./terminal.ts";
-import { visible, visibleLines } from "./words.ts";
+import { shortened, visible, visibleLines } from "./words.ts";
 
 /** How a value is shown to people; programs get the value itself. */
 export interface View<T> {
@@ -17,6 +17,8 @@ export interface View<T> {
 
 /** Marks in a text; plain where the output is no terminal. */
 export interface Style {
+  /** What goes into a column of a table: whole for programs, cut where a terminal would wrap every line for it. */
+  cell(text: string): string;
   bold(text: string): string;
   dim(text: string): string;
   red(text: string): string;
@@ -67,7 +69,7 @@ export class Io {
     this.outBytes(`${line}\n`);
   }
 
-  /** Prints bytes of the result. */
+  /** Prints bytes of the result. Whoever calls it has looked whether the output is a terminal. */
   outBytes(bytes: Uint8Array | string): void {
     if (!this.#isEnding) process.stdout.write(bytes);
   }
@@ -96,19 +98,30 @@ export class Io {
     this.tell(`keywright: warning: ${message}`);
   }
 
+  get isDebugging(): boolean {
+    return this.#options.debug;
+  }
+
   debug(message: string): void {
     if (this.#options.debug) this.tell(`keywright: debug: ${message}`);
   }
 
-  /** Asks for `yes`; anything else is no. */
+  /** Asks for `yes`; anything else is no, and so is the end of the input (Ctrl-D). */
   async confirm(question: string): Promise<boolean> {
     // Imported here: it costs every command 2 ms, and few ask.
     const { createInterface } = await import("node:readline/promises");
     const reader = createInterface({ input: process.stdin, output: process.stderr });
     // The line editor takes Ctrl-C for itself.
     reader.on("SIGINT", () => process.kill(process.pid, "SIGINT"));
+    const ended = new AbortController();
+    reader.on("close", () => ended.abort());
     try {
-      return (await reader.question(`${visibleLines(question)} Only "yes" goes on: `)).trim() === "yes";
+      const asked = `${visibleLines(question)} Only "yes" goes on: `;
+      return (await reader.question(asked, { signal: ended.signal })).trim() === "yes";
+    } catch (error) {
+      if (!ended.signal.aborted) throw error;
+      process.stderr.write("\n");
+      return false;
     } finally {
       reader.close();
     }
@@ -127,8 +140,17 @@ export class Io {
   }
 }
 
+const WIDEST_CELL = 40;
+
 function styleFor(terminal: boolean): Style {
   const on = terminal && !process.env.NO_COLOR && process.env.TERM !== "dumb";
   const mark = (from: number, to: number) => (text: string) => (on ? `\u001b[${from}m${text}\u001b[${to}m` : text);
-  return { bold: mark(1, 22), dim: mark(2, 22), red: mark(31, 39), green: mark(32, 39), yellow: mark(33, 39) };
+  return {
+    cell: (text) => (terminal ? shortened(text, WIDEST_CELL) : text),
+    bold: mark(1, 22),
+    dim: mark(2, 22),
+    red: mark(31, 39),
+    green: mark(32, 39),
+    yellow: mark(33, 39),
+  };
 }

@@ -34,19 +34,11 @@ async function dispatch(argv: readonly string[], io: Io): Promise<ExitCode> {
   if (entry === undefined) {
     const asked = argv.includes("--help") || argv.includes("-h");
     const isGroup = words.length === 1 && COMMANDS.some(({ name }) => name.startsWith(`${words[0]} `));
-    if (words.length === 0 || asked || isGroup) {
+    if (words.length === 0 || isGroup) {
       io.out(overview(words[0]));
       return asked ? EXIT.done : EXIT.usage;
     }
-    const name = words.slice(0, 2).join(" ");
-    throw new UsageError(`there is no command ${JSON.stringify(name)}`, [
-      await didYouMean(
-        name,
-        COMMANDS.map((one) => one.name),
-      ),
-      argv[0]?.startsWith("-") === true ? "options stand after the command" : "",
-      "see: keywright --help",
-    ]);
+    throw await unknownCommand(argv, words);
   }
   const file = await entry.load();
   const rest = argv.slice(entry.name.split(" ").length);
@@ -55,6 +47,23 @@ async function dispatch(argv: readonly string[], io: Io): Promise<ExitCode> {
     return EXIT.done;
   }
   return file.run(await readInput(file, rest), io, COMMANDS);
+}
+
+/** Words that begin with no command: one is misspelt, or an option stands in it. */
+async function unknownCommand(argv: readonly string[], words: readonly string[]): Promise<UsageError> {
+  const meant = COMMANDS.find((one) => one.name.split(" ").every((part, i) => words[i] === part));
+  if (meant !== undefined) {
+    // The options are not repeated: somebody may have put a PIN there.
+    return new UsageError("options stand after the command", [`so: keywright ${meant.name} [OPTION…]`]);
+  }
+  const name = words.slice(0, 2).join(" ");
+  const groups = COMMANDS.map((one) => one.name.split(" ")[0]!);
+  const known = [...COMMANDS.map((one) => one.name), ...(words.length === 1 ? new Set(groups) : [])];
+  return new UsageError(`there is no command ${JSON.stringify(name)}`, [
+    await didYouMean(name, known),
+    argv[0]?.startsWith("-") === true ? "options stand after the command" : "",
+    "see: keywright --help",
+  ]);
 }
 
 /** A hint at the name that was probably meant; empty when none is near. */
@@ -80,7 +89,7 @@ async function readInput({ spec }: CommandFile, argv: readonly string[]): Promis
   try {
     parsed = parseArgs({ args: [...argv], options: config, allowPositionals: true, strict: true });
   } catch (error) {
-    const message = lower((error as Error).message.split(/\. |\n/)[0]!);
+    const message = lower((error as Error).message.split(/\. |\.?\n/)[0]!);
     const unknown = /^unknown option '(-[^']*)'/.exec(message)?.[1];
     const near =
       unknown === undefined
@@ -89,7 +98,12 @@ async function readInput({ spec }: CommandFile, argv: readonly string[]): Promis
             unknown,
             Object.keys(config).map((name) => `--${name}`),
           );
-    throw new UsageError(message, [near, `see: keywright ${spec.name} --help`]);
+    const dashed = /use '(--?[\w-]+)=?-XYZ'/.exec((error as Error).message)?.[1];
+    throw new UsageError(message, [
+      near,
+      dashed === undefined ? "" : `a value that begins with a dash is given so: ${dashed}=-VALUE`,
+      `see: keywright ${spec.name} --help`,
+    ]);
   }
   const { least, most } = spec.words ?? { least: 0, most: 0 };
   if (parsed.positionals.length < least || parsed.positionals.length > most) {

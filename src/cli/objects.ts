@@ -10,6 +10,7 @@ import type { Usage } from "../lifecycle/declaration.ts";
 import type { Identity } from "../lifecycle/identities.ts";
 import { parseId } from "../lifecycle/values.ts";
 import type { UriType } from "../spec/uri.ts";
+import { offering, texts } from "./command.ts";
 import { fromArgument, ObjectChoiceError, UsageError } from "./errors.ts";
 import { objectOf, type Target } from "./target.ts";
 
@@ -36,6 +37,10 @@ export function usageOf(given: readonly string[]): Usage[] | undefined {
 }
 
 const USAGES: readonly string[] = ["sign", "derive", "decrypt", "wrap"] satisfies Usage[];
+
+export const USAGE_OPTION = {
+  usage: offering(USAGES, texts("USE", "sign, derive, decrypt or wrap (default: sign; derive for X25519 and X448)")),
+} as const;
 
 /** What a target says of an object, as attributes to search for. */
 export function matchOf(target: Target): Attributes {

@@ -8,10 +8,12 @@ import { readFile } from "../host/files.ts";
 import { stateFolder } from "../host/folders.ts";
 import type { Surroundings } from "../lifecycle/access.ts";
 import type { Declaration } from "../lifecycle/declaration.ts";
-import { openDeclared, reachOfDeclared, requireAllShown } from "../modules/declared.ts";
+import { declaredModule, reachOfDeclared, requireAllShown } from "../modules/declared.ts";
+import { declaredPins } from "../pins/roles.ts";
 import { text } from "./command.ts";
 import { CommandError } from "./errors.ts";
 import type { Io } from "./io.ts";
+import { openModule } from "./open.ts";
 import { commandPin } from "./pins.ts";
 
 /** The declaration where none is named. */
@@ -55,10 +57,7 @@ export function surroundingsOf(declaration: Declaration, input: { state?: string
     folder,
     state,
     now: () => new Date(),
-    open: (token) => {
-      io.debug(`opening ${token.module} for ${token.name}`);
-      return openDeclared(token, { folder, state });
-    },
+    open: (token) => openModule(declaredModule(token, { folder, state }), declaredPins(token), state, io),
     reach: (token) => reachOfDeclared(token, { folder, state }),
     requireAllShown: (token, shown) => requireAllShown(token, { folder, state }, shown),
     readPin: (source, purpose, isNew) => commandPin(source, purpose, folder, io, isNew),

@@ -5,7 +5,7 @@
 import { existsSync } from "node:fs";
 import { dirname, resolve } from "node:path";
 import { KeywrightError } from "../cryptoki/errors.ts";
-import { Module } from "../cryptoki/module.ts";
+import type { Module } from "../cryptoki/module.ts";
 import { Pin } from "../cryptoki/pin.ts";
 import type { Session } from "../cryptoki/session/session.ts";
 import type { Role, Token } from "../cryptoki/token.ts";
@@ -15,16 +15,15 @@ import type { Declaration, KeyDeclaration, TokenDeclaration } from "../lifecycle
 import { nearest } from "../lifecycle/schema/nearest.ts";
 import { type TokenLockOptions, withTokenLocks } from "../lifecycle/token-locks.ts";
 import { declaredModule, defaultStore } from "../modules/declared.ts";
-import { openGuarded } from "../modules/guarded.ts";
 import type { ModuleReference } from "../modules/index.ts";
-import { PinMemory } from "../pins/memory.ts";
-import { attendedBy, declaredPins, type PinContext, pinFor, type TokenPins } from "../pins/roles.ts";
+import { declaredPins, type PinContext, pinFor, type TokenPins } from "../pins/roles.ts";
 import { type PinSource, pinSourceFromUri } from "../pins/sources.ts";
 import { URI_PATH } from "../spec/uri.ts";
 import { text } from "./command.ts";
-import { declaredPath, declaredSoPins } from "./declared-tokens.ts";
+import { declaredPath, declaredSoPins, withDeclared } from "./declared-tokens.ts";
 import { UsageError } from "./errors.ts";
 import type { Io } from "./io.ts";
+import { openModule } from "./open.ts";
 import { PIN_OPTION, pinSource } from "./pin-options.ts";
 import { commandPin } from "./pins.ts";
 import { chosenState, FILE_OPTION, loadDeclaration } from "./surroundings.ts";
@@ -162,10 +161,10 @@ export async function withModule<T>(
   reference: ModuleReference,
   input: TargetInput,
   pins: TokenPins,
+  io: Io,
   use: (module: Module) => Promise<T>,
 ): Promise<T> {
-  const memory = new PinMemory(chosenState(input));
-  const module = await Module.open(openGuarded(reference, { memory, attended: attendedBy(pins) }));
+  const module = await openModule(reference, pins, chosenState(input), io);
   try {
     return await use(module);
   } finally {
@@ -200,10 +199,12 @@ export async function withToken<T>(
   use: (open: OpenTarget) => Promise<T>,
 ): Promise<T> {
   const pins = pinsAt(target, io);
-  return withModule(target.reference, input, pins, async (module) => {
+  return withModule(target.reference, input, pins, io, async (module) => {
     const { object: _object, id: _id, type: _type, ...token } = target.uri.path;
     const found =
-      Object.keys(token).length === 0 ? await module.onlyToken() : await module.token({ path: token, query: {} });
+      Object.keys(token).length === 0
+        ? await module.onlyToken().catch((error: unknown) => withDeclared(error, target.reference, input))
+        : await module.token({ path: token, query: {} });
     const context = pinContext(target, found.info.label, io);
     const known =
       target.declared === undefined

@@ -37,6 +37,11 @@ export function visibleLines(text: string): string {
   return text.replace(/\u001b\[\d{1,2}m|[^\n\t]/gu, (part) => (part.length > 1 ? part : visible(part)));
 }
 
+/** A text cut where it is longer than a column of a terminal should be. */
+export function shortened(text: string, most: number): string {
+  return text.length <= most ? text : `${text.slice(0, most - 1)}…`;
+}
+
 /** A table of columns as wide as their widest cell; two blanks between them, none at the end of a line. */
 export function table(rows: readonly (readonly string[])[]): string {
   const widths = (rows[0] ?? []).map((_, column) => Math.max(...rows.map((row) => (row[column] ?? "").length)));

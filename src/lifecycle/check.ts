@@ -8,6 +8,7 @@ import { familyOfLibrary, WRITE_AS_USER } from "../families/families.ts";
 import { URI_PATH } from "../spec/uri.ts";
 import { X509Error } from "../x509/errors.ts";
 import { checkExtensions } from "../x509/extensions.ts";
+import { unfitUsage } from "../x509/key-usages.ts";
 import type { Declaration, KeyDeclaration } from "./declaration.ts";
 import { checkPaths } from "./paths.ts";
 import { nearest } from "./schema/nearest.ts";
@@ -68,9 +69,8 @@ function checkKey({ tokens }: Declaration, key: KeyDeclaration, report: Report):
     report(at("token"), `there is no token ${JSON.stringify(key.token)}`, near && `did you mean ${near}?`);
   }
   const { algorithm } = key.type;
-  const unfit = key.usage.find((usage) => !USAGES[algorithm].includes(usage));
-  if (unfit !== undefined)
-    report(at("usage"), `a key of this type cannot ${unfit}`, `it can ${USAGES[algorithm].join(", ")}`);
+  const unfit = unfitUsage(algorithm, key.usage);
+  if (unfit !== undefined) report(at("usage"), unfit.message, unfit.hint);
   const { certificate } = key;
   if (certificate === undefined) return;
   const outside = certificate.csr !== undefined || certificate.import !== undefined;
@@ -115,16 +115,6 @@ function checkKey({ tokens }: Declaration, key: KeyDeclaration, report: Report):
     report(at("certificate", "pss"), "RSASSA-PSS is for RSA keys", "leave pss out");
   }
 }
-
-const USAGES = {
-  RSA: ["sign", "decrypt", "wrap"],
-  EC: ["sign", "derive"],
-  Edwards: ["sign"],
-  Montgomery: ["derive"],
-} as const satisfies Record<KeyDeclaration["type"]["algorithm"], readonly string[]> as Record<
-  KeyDeclaration["type"]["algorithm"],
-  readonly string[]
->;
 
 function checkIssuer({ keys }: Declaration, key: KeyDeclaration, report: Report): void {
   const name = key.certificate?.issuer;

@@ -2,7 +2,7 @@
  * Certificate extensions in OpenSSL's syntax (x509v3_config(5)): `basicConstraints=critical,CA:TRUE`.
  * @module
  */
-import { bytesToBigint, fromHex, Reader } from "../codec/bytes.ts";
+import { bytesToBigint, fromHex, Reader, toHex } from "../codec/bytes.ts";
 import {
   derBoolean,
   derConstructed,
@@ -15,6 +15,7 @@ import {
   integerBytes,
   isOid,
   readOctetString,
+  TAG,
 } from "../codec/der.ts";
 import { X509Error } from "./errors.ts";
 import type { Extension } from "./extension-list.ts";
@@ -119,6 +120,34 @@ export function buildExtensions(texts: readonly string[], context: ExtensionCont
   const own = all.filter(({ oid }) => oid === SUBJECT_KEY_IDENTIFIER).flatMap((parsed) => build(parsed));
   const self = keyIdentifierIn(own, context.spki);
   return all.flatMap((parsed) => build(parsed, self));
+}
+
+/** The extensions of a request that are not given otherwise. @param given in OpenSSL's syntax, as `requested` is */
+export function notGiven(requested: readonly string[], given: readonly string[]): string[] {
+  const oids = new Set(parseAll(given).map(({ oid }) => oid));
+  return requested.filter((text) => !oids.has(parseOne(text).oid));
+}
+
+/** Those that make a CA of whoever has them (RFC 5280 4.2.1.3 and 4.2.1.9), as people write them. */
+export function authorityIn(texts: readonly string[]): string[] {
+  const example = { subject: [], spki: EXAMPLE_SPKI };
+  return parseAll(texts).flatMap((parsed) => {
+    const value = buildOne(parsed, example);
+    return value === undefined ? [] : (AUTHORITY[parsed.oid]?.(value) ?? []);
+  });
+}
+
+/** Strict: in what is not DER one program sees a CA where another sees none. */
+const AUTHORITY: Readonly<Record<string, (value: Uint8Array) => string[]>> = {
+  "2.5.29.19": (value) => (["3000", "3003010100"].includes(toHex(value)) ? [] : ["basicConstraints=CA:TRUE"]),
+  "2.5.29.15": (value) => (namesAuthority(value, 0x06) ? ["keyUsage=keyCertSign,cRLSign"] : []),
+  // Netscape's, which OpenSSL still heeds.
+  "2.16.840.1.113730.1.1": (value) => (namesAuthority(value, 0x07) ? ["nsCertType=sslCA"] : []),
+};
+
+/** Whether one of these bits of a BIT STRING's first byte is set. */
+function namesAuthority([tag, length, _unused, bits]: Uint8Array, mask: number): boolean {
+  return tag !== TAG.bitString || length! < 1 || length! >= 0x80 || ((bits ?? 0) & mask) !== 0;
 }
 
 function parseAll(texts: readonly string[]): Parsed[] {

@@ -142,13 +142,37 @@ export function publicKeyJwk(spki: Uint8Array): JsonWebKey {
   }
 }
 
-/** A line for authorized_keys (RFC 4253 6.6, RFC 5656 3.1, RFC 8709 4). @throws X509Error for a key that SSH does not know */
+/**
+ * A line for authorized_keys (RFC 4253 6.6, RFC 5656 3.1, RFC 8709 4).
+ * @param comment without control characters: a line end would begin another key's line
+ * @throws X509Error for a key that SSH does not know, and for such a comment
+ */
 export function publicKeySsh(spki: Uint8Array, comment = ""): string {
-  const jwk = publicKeyJwk(spki);
+  if (/\p{Cc}/u.test(comment)) {
+    throw new X509Error(`a comment in authorized_keys has no control characters: ${JSON.stringify(comment)}`);
+  }
+  const jwk = sshJwk(spki);
   const bytes = (text: string | undefined) => new Uint8Array(Buffer.from(text ?? "", "base64url"));
   const fields = sshFields(jwk, bytes);
   const blob = concat(...fields.map(sshString));
   return [fromUtf8(fields[0]!), Buffer.from(blob).toString("base64"), comment].filter((part) => part !== "").join(" ");
+}
+
+/** JOSE names every curve that SSH does. */
+function sshJwk(spki: Uint8Array): JsonWebKey {
+  try {
+    return publicKeyObject(spki).export({ format: "jwk" });
+  } catch (cause) {
+    const { asymmetricKeyType: type, asymmetricKeyDetails: details } = publicKeyObject(spki);
+    throw noSsh(details?.namedCurve ?? type ?? "this kind", cause);
+  }
+}
+
+function noSsh(kind: string, cause?: unknown): X509Error {
+  return new X509Error(`SSH has no form for a key on ${kind}`, {
+    cause,
+    hints: ["it has RSA, P-256, P-384, P-521, Ed25519 and Ed448"],
+  });
 }
 
 function sshFields(jwk: JsonWebKey, bytes: (text: string | undefined) => Uint8Array): Uint8Array[] {
@@ -161,7 +185,7 @@ function sshFields(jwk: JsonWebKey, bytes: (text: string | undefined) => Uint8Ar
   const edwards: Record<string, string> = { Ed25519: "ssh-ed25519", Ed448: "ssh-ed448" };
   const name = edwards[jwk.crv ?? ""];
   if (name !== undefined) return [utf8(name), bytes(jwk.x)];
-  throw new X509Error(`SSH has no form for a key on ${jwk.crv ?? jwk.kty}`);
+  throw noSsh(jwk.crv ?? jwk.kty ?? "this kind");
 }
 
 function sshString(bytes: Uint8Array): Uint8Array {

@@ -129,9 +129,12 @@ export async function anySignerFor(session: Session, key: TokenObject): Promise<
   return undefined;
 }
 
-/** Whether a signature that this signer could have made verifies with a public key, outside the token. */
+/**
+ * Whether a signature that this signer could have made verifies with a public key, outside the token.
+ * @param form `anySalt`: one of another program's too, whose PSS salt is not as long as the digest
+ */
 export function verifies(
-  { digest, pss }: Pick<TokenSigner, "digest" | "pss">,
+  { digest, pss, anySalt }: Pick<TokenSigner, "digest" | "pss"> & { readonly anySalt?: boolean },
   spki: Uint8Array,
   data: Uint8Array,
   signature: Uint8Array,
@@ -140,7 +143,8 @@ export function verifies(
   if (digest === undefined) return verify(null, data, key, signature);
   const { node, bytes } = DIGESTS[digest];
   if (!pss) return verify(node, data, key, signature);
-  return verify(node, data, { key, padding: constants.RSA_PKCS1_PSS_PADDING, saltLength: bytes }, signature);
+  const saltLength = anySalt === true ? constants.RSA_PSS_SALTLEN_AUTO : bytes;
+  return verify(node, data, { key, padding: constants.RSA_PKCS1_PSS_PADDING, saltLength }, signature);
 }
 
 /** The digest that fits a curve's size. */

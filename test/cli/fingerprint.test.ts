@@ -1,8 +1,9 @@
 /** Two keys of one id and label, as other programs make them: each command can be told which is meant. */
+import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, onTestFinished, test } from "vitest";
 import { Pin } from "../../src/cryptoki/pin.ts";
-import { ecParams, mechanism, openModule } from "../../src/index.ts";
+import { ecParams, mechanism, openModule, readCertificates } from "../../src/index.ts";
 import { peer, peerPath } from "../support/peers.ts";
 import { TranscriptFolder } from "../support/transcript.ts";
 
@@ -44,6 +45,24 @@ describe.skipIf(!peer("openssl")).each(MODULES)("$name", ({ isHere, module, stor
         { CKA_TOKEN: true, CKA_ID: Buffer.from([1]), CKA_LABEL: "twin", CKA_EC_PARAMS: ecParams(curve) },
         { CKA_TOKEN: true, CKA_PRIVATE: true, CKA_ID: Buffer.from([1]), CKA_LABEL: "twin", ...uses },
       ),
+    );
+  }
+
+  /** And a second certificate of a key. */
+  async function addCertificate(path: string, file: string): Promise<void> {
+    const [certificate] = readCertificates(readFileSync(join(path, file)));
+    await using opened = await openModule(module, { store: join(path, store), state: join(path, ".state") });
+    const token = await opened.token({ label: "demo" });
+    await token.withSession({ user: "USER", pin: Pin.from("1234-user"), write: true }, (session) =>
+      session.create({
+        CKA_CLASS: "CKO_CERTIFICATE",
+        CKA_CERTIFICATE_TYPE: "CKC_X_509",
+        CKA_TOKEN: true,
+        CKA_ID: Buffer.from([1]),
+        CKA_LABEL: "twin",
+        CKA_SUBJECT: certificate!.raw.subject,
+        CKA_VALUE: certificate!.der,
+      }),
     );
   }
 
@@ -117,9 +136,9 @@ describe.skipIf(!peer("openssl")).each(MODULES)("$name", ({ isHere, module, stor
     async () => {
       const { path, run } = folder();
       run("key generate", "--type EC:P-256 --id 1 --label twin");
-      for (const days of ["1d", "2d"]) {
-        run(`cert self-sign ${TWIN}`, `--subject CN=twin --validity ${days} --import --out twin.crt`);
-      }
+      run(`cert self-sign ${TWIN}`, "--subject CN=twin --validity 1d --import --out first.crt");
+      run(`cert self-sign ${TWIN}`, "--subject CN=twin --validity 2d --out second.crt");
+      await addCertificate(path, "second.crt");
       expect(run(`key delete ${TWIN}`, "--yes").err).toContain("deleted 4 objects");
 
       run("key generate", "--type EC:P-256 --id 1 --label other");

@@ -92,6 +92,32 @@ describe.skipIf(!peer("expect"))("at a terminal", () => {
     expect(seen).toContain("nothing was changed");
   });
 
+  test("a long label does not make every line of a table as long; JSON and pipes have the whole", () => {
+    const label = "l".repeat(300);
+    writeFileSync(join(folder, "user.pin"), "1234-user\n", { mode: 0o600 });
+    writeFileSync(join(folder, "so.pin"), "so-12345678\n", { mode: 0o600 });
+    expect(play("token init --store l.db --label demo --so-pin file:so.pin --pin file:user.pin").code).toBe(0);
+    const made = play(`key generate --store l.db --pin file:user.pin --type Ed25519 --id 1 --label ${label}`);
+    expect(made.seen).toContain(`${"l".repeat(39)}…  0x01`);
+    expect(made.seen).not.toMatch(/^private key.*l{40}/m);
+    const words = [COMMAND, ..."key list --store l.db --public --state state".split(" ")];
+    const piped = spawnSync(process.execPath, words, { cwd: folder, encoding: "utf8" });
+    expect(piped.stdout).toContain(`public key  ${label}  0x01`);
+  });
+
+  test("Ctrl-D at a question is no, and no fault of ours", () => {
+    const asked = play("apply", ['Only "yes" goes on: ', "\\004"]);
+    expect(asked.code).toBe(5);
+    expect(asked.seen).toContain("keywright: nothing was changed");
+    expect(asked.seen).not.toContain("fault");
+    expect(init().code).toBe(0);
+    const { seen, code } = play("token delete demo", ['Only "yes" goes on: ', "\\004"]);
+    expect(code).toBe(5);
+    expect(seen).toContain("keywright: error: not confirmed: this token and every key in it will be destroyed");
+    expect(seen).toContain("keywright: hint: nothing was changed");
+    expect(play("token list --module softtoken --store demo.db").seen).toContain("token=demo");
+  });
+
   test("two answers that differ change nothing", () => {
     expect(init().code).toBe(0);
     const { seen, code } = play(

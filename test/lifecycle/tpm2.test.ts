@@ -8,7 +8,7 @@ import { World } from "../support/world.ts";
 import { lifecycle } from "./suite.ts";
 
 const same = (text: string) => text;
-const PLAIN = { bold: same, dim: same, red: same, green: same, yellow: same };
+const PLAIN = { cell: same, bold: same, dim: same, red: same, green: same, yellow: same };
 
 const declared = (tpm: Tpm2, label: string) =>
   `{ module: ${tpm.path}, label: ${label}, store: ${tpm.store}, environment: { TPM2_PKCS11_TCTI: "${tpm.tcti}" } }`;

@@ -6,10 +6,18 @@ import { certificateAt } from "../../lifecycle/apply/keys.ts";
 import { makeCertificate } from "../../x509/certificates.ts";
 import { certificatePem, isCa, readCertificate } from "../../x509/read.ts";
 import { readRequest } from "../../x509/requests.ts";
-import { extensionsOf, SUBJECT_OPTIONS, serialOf, subjectOf, VALIDITY_OPTIONS, validityOf } from "../certificates.ts";
+import {
+  extensionsOf,
+  SUBJECT_OPTIONS,
+  serialOf,
+  subjectOf,
+  VALIDITY_OPTIONS,
+  validityOf,
+  withRequested,
+} from "../certificates.ts";
 import { command, EXIT, type ExitCode, flag, type Input, text } from "../command.ts";
 import { CommandError } from "../errors.ts";
-import { OUT_OPTION, readIn, writeOut } from "../files.ts";
+import { fromFile, OUT_OPTION, readIn, writeOut } from "../files.ts";
 import type { Io } from "../io.ts";
 import { SIGNATURE_OPTIONS, signingKey } from "../signing.ts";
 import { findTarget, OBJECT_OPTIONS, withSession } from "../target.ts";
@@ -27,18 +35,24 @@ export const spec = command({
     ...SIGNATURE_OPTIONS,
     ...OUT_OPTION,
   },
-  notes: ["The request's own signature is checked. --subject replaces the name that it asks for."],
+  notes: [
+    "The request's own signature is checked. --subject replaces the name that it asks for, --extension an extension.",
+    "A request that asks for what makes a CA (basicConstraints CA:TRUE, keyUsage keyCertSign or cRLSign) is refused with",
+    "--copy-extensions, unless --extension says what the certificate is to have of that.",
+  ],
   examples: [
     "keywright cert issue my-ca --csr www.csr --extension subjectAltName=DNS:www.example.com --validity 90d --out www.crt",
   ],
 });
 
 export async function run(input: Input<typeof spec>, io: Io): Promise<ExitCode> {
-  const request = readRequest(await readIn(input.csr));
+  const contents = await readIn(input.csr);
+  const request = fromFile(input.csr, () => readRequest(contents));
   const subject = input.subject === undefined ? request.subject : subjectOf(input);
   const dates = validityOf(input, new Date());
   const serial = serialOf(input);
-  const extensions = [...(input.copyExtensions ? request.extensions : []), ...extensionsOf(input)];
+  const given = extensionsOf(input);
+  const extensions = input.copyExtensions ? withRequested(request.extensions, given) : given;
   const target = await findTarget(input.words[0], input, io);
   await withSession(target, input, io, {}, async (session) => {
     const { identity, spki, signer } = await signingKey(session, target, input);

@@ -9,6 +9,7 @@ import { extensionsOf, SUBJECT_OPTIONS, serialOf, subjectOf, VALIDITY_OPTIONS, v
 import { command, EXIT, type ExitCode, flag, type Input } from "../command.ts";
 import { OUT_OPTION, writeOut } from "../files.ts";
 import type { Io } from "../io.ts";
+import { refuseSecond } from "../second-certificate.ts";
 import { SIGNATURE_OPTIONS, signingKey } from "../signing.ts";
 import { findTarget, OBJECT_OPTIONS, withSession } from "../target.ts";
 
@@ -36,7 +37,12 @@ export async function run(input: Input<typeof spec>, io: Io): Promise<ExitCode> 
   await withSession(target, input, io, { write: input.import }, async (session, { family, locked }) => {
     const { spki, signer, identity } = await signingKey(session, target, input);
     const der = await makeCertificate({ subject, spki, serial, ...dates, extensions }, signer);
-    if (input.import) await locked(() => session.create(certificateTemplate(readCertificate(der), identity, family)));
+    if (input.import) {
+      await locked(async () => {
+        await refuseSecond(session, target, identity, der, io);
+        await session.create(certificateTemplate(readCertificate(der), identity, family));
+      });
+    }
     await writeOut(certificatePem(der), input, io);
   });
   return EXIT.done;

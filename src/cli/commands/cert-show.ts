@@ -8,7 +8,8 @@ import { isUri } from "../../cryptoki/uri.ts";
 import { formatName } from "../../x509/names.ts";
 import { EXTENSION_NAMES, fingerprint, readCertificate, readCertificates, readExtensions } from "../../x509/read.ts";
 import { command, EXIT, type ExitCode, flag, type Input } from "../command.ts";
-import { readIn } from "../files.ts";
+import { CommandError, UsageError } from "../errors.ts";
+import { fromFile, readIn } from "../files.ts";
 import type { Io, View } from "../io.ts";
 import { namedObject } from "../objects.ts";
 import { findTarget, OBJECT_OPTIONS, withSession } from "../target.ts";
@@ -63,16 +64,25 @@ const view: View<{ readonly certificates: readonly CertificateValue[] }> = {
 export async function run(input: Input<typeof spec>, io: Io): Promise<ExitCode> {
   const [word] = input.words as [string];
   if (!isUri(word) && existsSync(word)) {
-    const certificates = readCertificates(await readIn(word)).map(({ der }) => describe(der));
+    const contents = await readIn(word);
+    const certificates = fromFile(word, () => readCertificates(contents).map(({ der }) => describe(der)));
     io.show(view, { certificates });
     return EXIT.done;
   }
-  const target = await findTarget(word, input, io);
+  const target = await findTarget(word, input, io).catch((error: unknown) => {
+    throw missing(word, error) ?? error;
+  });
   await withSession(target, input, io, { login: target.pins.pin !== undefined }, async (session) => {
     const { CKA_VALUE } = await (await namedObject(session, target, "cert")).get("CKA_VALUE");
     io.show(view, { certificates: CKA_VALUE === undefined ? [] : [describe(CKA_VALUE)] });
   });
   return EXIT.done;
+}
+
+/** Where a file was meant, that it is not there comes first. */
+function missing(word: string, error: unknown): UsageError | undefined {
+  if (isUri(word) || !/[./]/.test(word) || !(error instanceof UsageError || error instanceof CommandError)) return;
+  return new UsageError(`there is no file ${word}, and no declared name that it could be`, [error.message]);
 }
 
 function describe(der: Uint8Array): CertificateValue {

@@ -10,7 +10,7 @@ import { kebab } from "../words.ts";
 export const spec = command({
   name: "completion",
   summary: "print the completion script of a shell",
-  words: { usage: "bash|zsh|fish", least: 1, most: 1 },
+  words: { usage: "bash|zsh|fish", least: 1, most: 1, values: ["bash", "zsh", "fish"] },
   options: {},
   examples: [
     "keywright completion bash > /etc/bash_completion.d/keywright",
@@ -26,7 +26,10 @@ interface Entry {
     readonly about: string;
     readonly isFile: boolean;
     readonly hasValue: boolean;
+    readonly values: readonly string[];
   }[];
+  /** Of the words after it. */
+  readonly words: { readonly isFile: boolean; readonly values: readonly string[] };
 }
 
 export async function run(input: Input<typeof spec>, io: Io, commands: readonly CommandEntry[]): Promise<ExitCode> {
@@ -38,13 +41,15 @@ export async function run(input: Input<typeof spec>, io: Io, commands: readonly 
   const entries: Entry[] = [];
   for (const { name, summary, load } of commands) {
     const { spec: of } = await load();
-    const options = Object.entries({ ...of.options, ...COMMON }).map(([option, { about, value }]) => ({
+    const options = Object.entries({ ...of.options, ...COMMON }).map(([option, { about, value, values = [] }]) => ({
       name: kebab(option),
       about,
-      isFile: value === "FILE" || value === "MODULE" || value === "DIR",
+      isFile: ["FILE", "MODULE", "DIR", "PATH"].includes(value),
       hasValue: value !== "",
+      values,
     }));
-    entries.push({ name, summary, options });
+    const words = { isFile: of.words?.usage.includes("FILE") === true, values: of.words?.values ?? [] };
+    entries.push({ name, summary, options, words });
   }
   io.out(script(entries));
   return EXIT.done;
@@ -62,11 +67,24 @@ function bash(entries: readonly Entry[]): string {
     )
     .filter(([, names]) => names.length > 0)
     .map(([group, names]) => `    "${group}") words="${names.join(" ")}" ;;`);
+  const values = new Map(
+    entries.flatMap(({ options }) =>
+      options.flatMap((o) => (o.values.length > 0 ? [[o.name, o.values] as const] : [])),
+    ),
+  );
+  const offered = [...values].map(([name, of]) => `    "--${name}") words="${of.join(" ")}" ;;`);
+  for (const { name, words } of entries) {
+    if (words.values.length > 0) second.push(`    "${name}") words="${words.values.join(" ")}" ;;`);
+  }
   return `# bash completion for keywright
 _keywright() {
   local current="\${COMP_WORDS[COMP_CWORD]}" words="" one="\${COMP_WORDS[1]}" two="\${COMP_WORDS[1]} \${COMP_WORDS[2]}"
   if [ "$COMP_CWORD" = 1 ]; then
     words="${groups.join(" ")}"
+  elif [ "\${COMP_WORDS[COMP_CWORD-1]:0:2}" = "--" ] && [ "\${current:0:1}" != "-" ]; then
+    case "\${COMP_WORDS[COMP_CWORD-1]}" in
+${offered.join("\n")}
+    esac
   elif [ "\${current:0:1}" = "-" ]; then
     case "$two" in
 ${cases.filter((line) => line.includes(" ", 5) && /^ {4}"\S+ \S+"/.test(line)).join("\n")}
@@ -93,7 +111,7 @@ ${bash(entries)}`;
 function fish(entries: readonly Entry[]): string {
   const quote = (text: string) => `'${text.replaceAll("\\", "\\\\").replaceAll("'", "\\'")}'`;
   const lines: string[] = ["# fish completion for keywright", "complete -c keywright -f"];
-  for (const { name, summary, options } of entries) {
+  for (const { name, summary, options, words } of entries) {
     const [group, verb] = name.split(" ") as [string, string | undefined];
     const seen =
       verb === undefined
@@ -107,8 +125,13 @@ function fish(entries: readonly Entry[]): string {
         `complete -c keywright -n ${quote(`__fish_seen_subcommand_from ${group}`)} -a ${verb} -d ${quote(summary)}`,
       );
     }
+    if (words.isFile) lines.push(`complete -c keywright -n ${quote(seen)} -F`);
+    if (words.values.length > 0) {
+      lines.push(`complete -c keywright -n ${quote(seen)} -a ${quote(words.values.join(" "))}`);
+    }
     for (const option of options) {
-      const takes = option.isFile ? " -r -F" : option.hasValue ? " -x" : "";
+      const values = option.values.length === 0 ? "" : ` -a ${quote(option.values.join(" "))}`;
+      const takes = option.isFile ? " -r -F" : option.hasValue ? ` -x${values}` : "";
       lines.push(`complete -c keywright -n ${quote(seen)} -l ${option.name}${takes} -d ${quote(option.about)}`);
     }
   }

@@ -12,12 +12,15 @@ import { checkCapability } from "../../lifecycle/plan/capability.ts";
 import { Refusal } from "../../lifecycle/plan/refusal.ts";
 import { type KeyPairWish, keyPairTemplates, minimalTemplates } from "../../lifecycle/templates.ts";
 import { parseKeyType } from "../../lifecycle/values.ts";
-import { command, EXIT, type ExitCode, flag, type Input, text, texts } from "../command.ts";
+import { unfitUsage } from "../../x509/key-usages.ts";
+import { command, EXIT, type ExitCode, flag, type Input, offering, text } from "../command.ts";
 import { CommandError, fromArgument, TakenError, UsageError } from "../errors.ts";
 import type { Io } from "../io.ts";
-import { idOf, usageOf } from "../objects.ts";
+import { idOf, USAGE_OPTION, usageOf } from "../objects.ts";
 import { findTarget, TARGET_OPTIONS, withSession } from "../target.ts";
 import { objectListView, objectValue } from "../views/objects.ts";
+
+const TYPES = ["RSA:3072", "EC:secp384r1", "Ed25519", "Ed448", "X25519", "X448"];
 
 export const spec = command({
   name: "key generate",
@@ -25,10 +28,10 @@ export const spec = command({
   words: { usage: "[TOKEN]", least: 0, most: 1 },
   options: {
     ...TARGET_OPTIONS,
-    type: text("TYPE", "RSA:3072, EC:secp384r1, Ed25519, Ed448, X25519, X448"),
+    type: offering(TYPES, text("TYPE", TYPES.join(", "))),
     id: text("ID", "CKA_ID: an integer, or 0x and bytes in hexadecimal"),
     label: text("LABEL", "CKA_LABEL"),
-    usage: texts("USE", "sign, derive, decrypt or wrap (default: sign; derive for X25519 and X448)"),
+    ...USAGE_OPTION,
     extractable: flag("the key may leave the token wrapped"),
     json: flag("print JSON (schema keywright/key-list/1)"),
   },
@@ -57,6 +60,8 @@ function wishOf(input: Input<typeof spec>): KeyPairWish {
   }
   const type = fromArgument("--type", () => parseKeyType(typeText));
   const usage = usageOf(input.usage) ?? [type.algorithm === "Montgomery" ? ("derive" as const) : ("sign" as const)];
+  const unfit = unfitUsage(type.algorithm, usage);
+  if (unfit !== undefined) throw new UsageError(`--usage: ${unfit.message}`, [unfit.hint]);
   return { type, identity: { id: idOf(idText), label }, usage, attributes: { extractable: input.extractable } };
 }
 

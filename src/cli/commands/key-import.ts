@@ -4,11 +4,11 @@
  */
 import { createPrivateKey, type KeyObject } from "node:crypto";
 import { importKeyPair } from "../../lifecycle/import.ts";
-import { command, EXIT, type ExitCode, flag, type Input, text, texts } from "../command.ts";
+import { command, EXIT, type ExitCode, flag, type Input, text } from "../command.ts";
 import { CommandError, UsageError } from "../errors.ts";
 import { IN_OPTION, readIn } from "../files.ts";
 import type { Io } from "../io.ts";
-import { idOf, usageOf } from "../objects.ts";
+import { idOf, USAGE_OPTION, usageOf } from "../objects.ts";
 import { pinSource } from "../pin-options.ts";
 import { commandPin } from "../pins.ts";
 import { findTarget, TARGET_OPTIONS, withSession } from "../target.ts";
@@ -24,7 +24,7 @@ export const spec = command({
     ...IN_OPTION,
     id: text("ID", "CKA_ID: an integer, or 0x and bytes in hexadecimal"),
     label: text("LABEL", "CKA_LABEL"),
-    usage: texts("USE", "sign, derive, decrypt or wrap (default: sign; derive for X25519 and X448)"),
+    ...USAGE_OPTION,
     passphrase: text("SOURCE", "where the passphrase of an encrypted file comes from, in the forms of --pin"),
     extractable: flag("the key may leave the token wrapped"),
     json: flag("print JSON (schema keywright/key-list/1)"),
@@ -58,16 +58,30 @@ async function readPrivateKey(input: Input<typeof spec>, io: Io): Promise<KeyObj
   const passphrase =
     source === undefined ? undefined : await commandPin(source, "the key file's passphrase", process.cwd(), io);
   try {
-    const format =
-      contents[0] === 0x30 ? { format: "der" as const, type: "pkcs8" as const } : { format: "pem" as const };
-    const open = (secret?: Buffer) =>
-      createPrivateKey({ key: contents, ...format, ...(secret === undefined ? {} : { passphrase: secret }) });
+    const open = (secret?: Buffer) => openKey(contents, secret === undefined ? {} : { passphrase: secret });
     return passphrase === undefined ? open() : passphrase.use((bytes) => open(Buffer.from(bytes)));
   } catch (cause) {
     throw unreadable(input.in ?? "standard input", passphrase !== undefined, cause);
   } finally {
     contents.fill(0);
     passphrase?.wipe();
+  }
+}
+
+/** PEM says what it holds; DER is tried as each form. */
+function openKey(key: Buffer, secret: { passphrase?: Buffer }): KeyObject {
+  if (key[0] !== 0x30) return createPrivateKey({ key, format: "pem", ...secret });
+  try {
+    return createPrivateKey({ key, format: "der", type: "pkcs8", ...secret });
+  } catch (error) {
+    for (const type of ["sec1", "pkcs1"] as const) {
+      try {
+        return createPrivateKey({ key, format: "der", type });
+      } catch {
+        // What is told is why it is not the usual form.
+      }
+    }
+    throw error;
   }
 }
 
@@ -81,6 +95,6 @@ function unreadable(file: string, hasPassphrase: boolean, cause: unknown): Comma
     return new CommandError(`the passphrase does not open the private key in ${file}`);
   }
   return new CommandError(`${file} is not a private key that can be read`, [
-    "it is a private key in PEM, or in PKCS#8 DER",
+    "it is a private key in PEM, or in DER: PKCS#8, SEC1 (EC) or PKCS#1 (RSA)",
   ]);
 }

@@ -2,13 +2,13 @@
  * `keywright plan`
  * @module
  */
-import { writeAtomic } from "../../host/files.ts";
 import { withTokens } from "../../lifecycle/access.ts";
 import { usedTokens } from "../../lifecycle/apply/apply.ts";
 import { observe } from "../../lifecycle/observe.ts";
 import { plan } from "../../lifecycle/plan/plan.ts";
 import { hasChanges, refusals } from "../../lifecycle/plan/steps.ts";
 import { command, EXIT, type ExitCode, flag, type Input, text, texts } from "../command.ts";
+import { OWNER_ALONE, writeTo } from "../files.ts";
 import type { Io } from "../io.ts";
 import { rotated } from "../names.ts";
 import { FILE_OPTION, loadDeclaration, surroundingsOf } from "../surroundings.ts";
@@ -36,7 +36,9 @@ export async function run(input: Input<typeof spec>, io: Io): Promise<ExitCode> 
     }),
   );
   io.show(planView, made);
-  if (input.out !== undefined) await writeAtomic(input.out, `${JSON.stringify(made, bigintAsText, 2)}\n`);
+  if (input.out !== undefined) {
+    await writeTo(input.out, `${JSON.stringify(made, bigintAsText, 2)}\n`, OWNER_ALONE);
+  }
   const refused = refusals(made);
   if (refused.length > 0) return refused.some(({ pin }) => pin) ? EXIT.pin : EXIT.failed;
   return input.exitCode && hasChanges(made) ? EXIT.changesPending : EXIT.done;

@@ -4,7 +4,7 @@
  */
 import { command, EXIT, type ExitCode, flag, type Input, text } from "../command.ts";
 import { CommandError, UsageError } from "../errors.ts";
-import { OUT_OPTION, writeOut } from "../files.ts";
+import { OUT_OPTION, OWNER_ALONE, writeOut } from "../files.ts";
 import type { Io } from "../io.ts";
 import { findTarget, TARGET_OPTIONS, withToken } from "../target.ts";
 
@@ -33,7 +33,7 @@ export async function run(input: Input<typeof spec>, io: Io): Promise<ExitCode> 
   });
   await withToken(target, input, io, async ({ token }) => {
     const bytes = await token.withSession({}, (session) => session.random(length));
-    await writeOut(input.hex ? `${Buffer.from(bytes).toString("hex")}\n` : bytes, input, io);
+    await writeOut(input.hex ? `${Buffer.from(bytes).toString("hex")}\n` : bytes, input, io, OWNER_ALONE);
   });
   return EXIT.done;
 }

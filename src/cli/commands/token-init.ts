@@ -42,7 +42,7 @@ export async function run(input: Input<typeof spec>, io: Io): Promise<ExitCode> 
   if (label === undefined) throw new UsageError("token init needs a label", ["add --label LABEL"]);
   const reference = { label, ...target.reference, soRecovery: !input.noSoRecovery };
   const pins = pinsAt(target, io);
-  const token = await withModule(reference, input, pins, (module) => chosen(module, label, target, input, io));
+  const token = await withModule(reference, input, pins, io, (module) => chosen(module, label, target, input, io));
   const family = familyOfToken(token.info, reference.module);
   if (input.soPin !== undefined) requireSo(family, "leave --so-pin out: the user PIN initialises the token");
   const hasSo = family.initialise !== "pin";
@@ -63,7 +63,7 @@ export async function run(input: Input<typeof spec>, io: Io): Promise<ExitCode> 
     // While a person is asked for the PINs, the module is not open: somebody else may make tokens.
     locked: (change) =>
       withTokenLocks([MAKING_TOKENS, token.uri], lockOptions(io), () =>
-        withModule(reference, input, pins, async (module) => {
+        withModule(reference, input, pins, io, async (module) => {
           const fresh = await again(module, token);
           await refuseTaken(module, label, fresh);
           requireUnchanged(token, fresh, label);
@@ -117,7 +117,7 @@ async function chosen(
     if (initialise === "pin") {
       throw new CommandError(`${found.uri} is there already`, [`to begin anew, move the folder of ${title} away`]);
     }
-    await confirmDestruction("initialising destroys everything in", [found.uri], input, io);
+    await confirmDestruction("initialising destroys everything in this token", [found.uri], input, io);
     return found;
   }
   if (found !== undefined) return found;

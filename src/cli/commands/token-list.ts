@@ -28,7 +28,7 @@ export async function run(input: Input<typeof spec>, io: Io): Promise<ExitCode> 
   for (const reference of await references(input, io)) {
     if (!hasTokens(reference)) continue;
     try {
-      await withModule(reference, input, {}, async (module) => {
+      await withModule(reference, input, {}, io, async (module) => {
         for (const token of await module.tokens()) tokens.push(tokenValue(token, reference.module));
       });
     } catch (error) {

@@ -86,14 +86,14 @@ async function keyAbout(object: TokenObject): Promise<string> {
 
 export const objectListView: View<{ readonly token: string; readonly objects: readonly ObjectValue[] }> = {
   schema: "keywright/key-list/1",
-  human({ objects }) {
+  human({ objects }, style) {
     if (objects.length === 0) return "no objects";
     const rows = objects.map((o) => [
       o.class,
-      visible(o.label) || "-",
-      o.id === "" ? "-" : `0x${o.id}`,
+      style.cell(visible(o.label)) || "-",
+      o.id === "" ? "-" : style.cell(`0x${o.id}`),
       o.abilities || "-",
-      visible(o.about),
+      style.cell(visible(o.about)),
       o.notAfter?.slice(0, 10) ?? "",
       o.fingerprint === undefined ? "" : firstDigits(o.fingerprint),
     ]);

@@ -2,10 +2,12 @@
  * Removing a token, copying a store and putting a copy back.
  * @module
  */
+import { existsSync } from "node:fs";
+import { dirname } from "node:path";
 import { Refusal } from "../refusal.ts";
 import { Database, type OpenMode } from "./database.ts";
 import { Busy, StoreError } from "./errors.ts";
-import { place, restoreHints } from "./file.ts";
+import { followed, place, restoreHints } from "./file.ts";
 import { Patience } from "./patience.ts";
 import { removeToken } from "./tokens.ts";
 
@@ -56,10 +58,15 @@ async function emptyLog(patience: Patience): Promise<void> {
 /**
  * Writes a copy of a store, as it is at one moment, while others go on using it. The copy is as secret as the store, and
  * its PINs are those of that moment.
- * @param target the new file, 0600
- * @throws StoreError if the store cannot be used, or there is a file at the target already
+ * @param target the new file, 0600, in a folder that is there
+ * @throws StoreError if the store cannot be used, there is no such folder, or there is a file at the target already
  */
 export async function backupStore(store: string, target: string): Promise<void> {
+  // Not made: where a disk is not mounted, the backup would end beside what it is to save.
+  const folder = dirname(followed(target));
+  if (!existsSync(folder)) {
+    throw new StoreError(target, `there is no folder ${folder}`, ["make it, or mount what is to take the backup"]);
+  }
   await opened(store, "write", (db) => copyInto(db, target));
 }
 
