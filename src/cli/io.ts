@@ -5,6 +5,7 @@
  * @module
  */
 import { setTimeout as sleep } from "node:timers/promises";
+import { explainSystem, HostError, systemCode } from "../host/errors.ts";
 import { readHidden } from "./terminal.ts";
 import { shortened, visible, visibleLines } from "./words.ts";
 
@@ -33,6 +34,8 @@ export interface IoOptions {
 
 export class Io {
   readonly #options: IoOptions;
+  readonly #results = new Output(() => process.stdout);
+  readonly #messages = new Output(() => process.stderr);
   #asking = 0;
   #isEnding = false;
   #whenInterrupted: string | undefined;
@@ -71,7 +74,21 @@ export class Io {
 
   /** Prints bytes of the result. Whoever calls it has looked whether the output is a terminal. */
   outBytes(bytes: Uint8Array | string): void {
-    if (!this.#isEnding) process.stdout.write(bytes);
+    if (!this.#isEnding) this.#results.write(bytes);
+  }
+
+  /**
+   * Waits until all of the result has been taken: a pipe holds 64 KiB, and its reader may be slow. One that has gone has
+   * read what it wanted.
+   * @throws HostError when it could not be written
+   */
+  async written(): Promise<void> {
+    const fault = await this.#results.written();
+    if (fault !== undefined)
+      throw new HostError(`cannot write to standard output: ${explainSystem(fault)}`, {
+        cause: fault,
+        hints: ["the command did its work; its result was lost, in whole or in part"],
+      });
   }
 
   get outputIsTerminal(): boolean {
@@ -80,7 +97,7 @@ export class Io {
 
   /** Tells something on standard error. */
   tell(line: string): void {
-    if (!this.#isEnding) process.stderr.write(`${visibleLines(line)}\n`);
+    if (!this.#isEnding) this.#messages.write(`${visibleLines(line)}\n`);
   }
 
   /** Says what to tell if a signal ends the command from now on; undefined where there is nothing to tell any more. */
@@ -137,6 +154,41 @@ export class Io {
     process.kill(process.pid, "SIGINT");
     // The signal ends the process; a promise alone would not keep it until then.
     return sleep(60_000, new Uint8Array());
+  }
+}
+
+/** A standard stream, opened when it is first used. That it cannot be written is found out when all is done. */
+class Output {
+  readonly #open: () => NodeJS.WriteStream;
+  #stream: NodeJS.WriteStream | undefined;
+  #last: Promise<void> = Promise.resolve();
+  #fault: Error | undefined;
+
+  constructor(open: () => NodeJS.WriteStream) {
+    this.#open = open;
+  }
+
+  write(bytes: Uint8Array | string): void {
+    if (this.#stream === undefined) {
+      this.#stream = this.#open();
+      // Without it, the first failure would end the process in the midst of what it does.
+      this.#stream.on("error", (error: Error) => {
+        this.#fault ??= error;
+      });
+    }
+    const stream = this.#stream;
+    this.#last = new Promise((resolve) => {
+      stream.write(bytes, (error) => {
+        if (error) this.#fault ??= error;
+        resolve();
+      });
+    });
+  }
+
+  /** Waits for the last write. @returns why one failed, but for want of a reader */
+  async written(): Promise<Error | undefined> {
+    await this.#last;
+    return systemCode(this.#fault) === "EPIPE" ? undefined : this.#fault;
   }
 }
 

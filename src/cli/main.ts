@@ -14,7 +14,9 @@ import { kebab } from "./words.ts";
 
 async function main(argv: readonly string[], io: Io): Promise<ExitCode> {
   try {
-    return await dispatch(argv, io);
+    const code = await dispatch(argv, io);
+    await io.written();
+    return code;
   } catch (error) {
     tellError(error, io);
     return exitCodeOf(error);
