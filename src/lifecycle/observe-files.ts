@@ -53,6 +53,7 @@ async function observeFile(path: string, owner: string | undefined): Promise<See
     // Small files, one after the other: waiting for a thread at each would take longer than reading.
     const status = statSync(path, { throwIfNoEntry: false });
     if (status === undefined) return { state: "absent", ...why };
+    if (!status.isFile() && !status.isDirectory()) return { state: "unreadable", error: "it is no file" };
     const contents = readFileSync(path);
     const sha256 = createHash("sha256").update(contents).digest("hex");
     const first = firstFingerprint(contents);

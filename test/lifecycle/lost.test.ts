@@ -1,4 +1,5 @@
 /** Tokens that are not shown, and files that must not be written over: nothing is made anew in their place. */
+import { execFileSync } from "node:child_process";
 import { mkdirSync, readdirSync, renameSync, rmSync, symlinkSync, truncateSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest";
@@ -38,6 +39,15 @@ describe("a file is refused that would be written over", () => {
   test("but other files may lie in the state folder", async () => {
     const w = world("{ module: softtoken, label: demo }", published("state/certs/k.pem"));
     expect(await w.applied()).toEqual(["k done"]);
+  });
+
+  test("what is no file: a FIFO", async () => {
+    const w = world("{ module: softtoken, label: demo }", published("fifo"));
+    execFileSync("mkfifo", [w.path("fifo")]);
+    expect((await w.plan()).steps).toMatchObject([
+      { action: "initialise" },
+      { action: "refuse", reason: "fifo cannot be written: it is no file" },
+    ]);
   });
 
   test.each(["store.db-wal", "store.db-shm", "store.db-journal"])("%s, beside a declared store", async (name) => {
