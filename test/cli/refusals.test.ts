@@ -9,7 +9,8 @@ import { TranscriptFolder } from "../support/transcript.ts";
 
 let folder: TranscriptFolder;
 const PIN = "--pin file:user.pin";
-const openssl = (...words: string[]) => execFileSync("openssl", words, { cwd: folder.path, encoding: "utf8" });
+const openssl = (...words: string[]) =>
+  execFileSync("openssl", words, { cwd: folder.path, encoding: "utf8", stdio: "pipe" });
 const run = (command: string) => folder.run(`keywright ${command}`);
 
 beforeAll(() => {

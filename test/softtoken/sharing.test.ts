@@ -1,5 +1,5 @@
-import { existsSync, readFileSync, statSync, truncateSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { existsSync, mkdirSync, readFileSync, statSync, truncateSync, writeFileSync } from "node:fs";
+import { dirname, join } from "node:path";
 import { DatabaseSync } from "@photostructure/sqlite";
 import { expect, test } from "vitest";
 import { utf8 } from "../../src/codec/bytes.ts";
@@ -118,6 +118,8 @@ test("a backup of a store in use is a store, and is restored where there is none
   const r = await rig({ store });
   await create(r, { ...SECRET, CKA_TOKEN: true, CKA_LABEL: "kept" });
   const copy = join(dir, "backups", "copy.db");
+  await expect(backupStore(store, copy)).rejects.toThrow(`there is no folder ${dirname(copy)}`);
+  mkdirSync(dirname(copy));
   await backupStore(store, copy);
   expect(statSync(copy).mode & 0o777).toBe(0o600);
   await expect(backupStore(store, copy)).rejects.toThrow(/there is a file already/);
