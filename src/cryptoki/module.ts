@@ -130,15 +130,11 @@ export class Module {
     requireArguments("module.token", { wanted: [given, isPlain(given) && "path" in given ? URI : WANTED] });
     const match = "path" in (given as TokenMatch | Pkcs11Uri) ? (given as Pkcs11Uri) : asUri(given as TokenMatch);
     const { tokens, unreadable } = await this.#lookAround();
-    const info =
-      "library-manufacturer" in match.path || "library-version" in match.path || "library-description" in match.path
-        ? await this.info()
-        : undefined;
     const part = tokenPart(match);
     if (Object.keys(part).length === 0) {
       throw new TokenNotFoundError("module.token: nothing says which token is meant", uris(tokens), []);
     }
-    const found = tokens.filter((token) => matchesToken(match, { slot: token.slot, token: token.info, info }));
+    const found = await this.#matching(match, tokens);
     if (found.length === 1) return found[0]!;
     const wantedText = formatUri({ path: part, query: {} });
     if (found.length === 0) {
@@ -148,6 +144,26 @@ export class Module {
     }
     const fault = found.length === 0 ? `no token is ${wantedText}` : `${found.length} tokens are ${wantedText}`;
     throw new TokenNotFoundError(fault, uris(found), uris(tokens));
+  }
+
+  /** Every token that a URI matches, those that were never initialised too. @throws CryptokiError */
+  async matching(uri: Pkcs11Uri): Promise<Token[]> {
+    requireArguments("module.matching", { uri: [uri, URI] });
+    return this.#matching(uri, await this.tokens());
+  }
+
+  async #matching(uri: Pkcs11Uri, tokens: readonly Token[]): Promise<Token[]> {
+    const { path } = uri;
+    const asksLibrary = Object.keys(path).some((name) => name.startsWith("library-"));
+    const asksSlot = path["slot-manufacturer"] !== undefined || path["slot-description"] !== undefined;
+    const info = asksLibrary ? await this.info() : undefined;
+    const found: Token[] = [];
+    for (const token of tokens) {
+      const { slot, info: of } = token;
+      const slotInfo = asksSlot ? (await this.call("C_GetSlotInfo", { slot })).info : undefined;
+      if (matchesToken(uri, { slot, token: of, info, slotInfo })) found.push(token);
+    }
+    return found;
   }
 
   /**

@@ -3,16 +3,16 @@
  * @module
  */
 import { CryptokiError, failedWith, KeywrightError } from "../cryptoki/errors.ts";
-import { type Module, type TokenMatch, TokenNotFoundError } from "../cryptoki/module.ts";
+import type { Module } from "../cryptoki/module.ts";
 import { type Pin, PinMissingError, type PinSupply } from "../cryptoki/pin.ts";
 import type { Session } from "../cryptoki/session/session.ts";
 import type { Token } from "../cryptoki/token.ts";
-import { matchesToken, type Pkcs11Uri, parseUri } from "../cryptoki/uri.ts";
 import { type Family, familyOfToken, WRITE_AS_USER } from "../families/families.ts";
 import { HostError } from "../host/errors.ts";
 import { declaredPins, type PinContext, pinFor, requireSources } from "../pins/roles.ts";
 import type { PinSource } from "../pins/sources.ts";
 import type { TokenDeclaration } from "./declaration.ts";
+import { type Found, lookFor } from "./looking.ts";
 
 /** What the lifecycle is given: it opens no module, reads no PIN and knows no terminal itself. */
 export interface Surroundings {
@@ -131,17 +131,6 @@ export function pinContext({ name }: TokenDeclaration, { folder, readPin }: Surr
   return { name, folder, read: readPin };
 }
 
-/** What a declaration says of which token is meant. */
-export function wantedToken(declared: TokenDeclaration): TokenMatch | Pkcs11Uri {
-  const { label, serial, slot } = declared;
-  if (declared.uri !== undefined) return parseUri(declared.uri);
-  return {
-    ...(label === undefined ? {} : { label }),
-    ...(serial === undefined ? {} : { serial }),
-    ...(slot === undefined ? {} : { slot }),
-  };
-}
-
 /**
  * Opens the declared tokens, one after the other, and runs `use` while all of them are open.
  * A token that is absent or cannot be read is handed on as such; it keeps no other from being used.
@@ -242,25 +231,6 @@ function requireMakingPins(declared: TokenDeclaration, { info }: Token, surround
   if (isMade && pins.pin !== undefined) requireSources(pins, pinContext(declared, surroundings));
 }
 
-interface Found {
-  /** The token; where there is a reason, what it can be made of. */
-  readonly token: Token | undefined;
-  /** Why it is not there. */
-  readonly reason?: string;
-}
-
-/** The declared token, or what it can be made of; without a login. */
-async function lookFor(declared: TokenDeclaration, module: Module): Promise<Found> {
-  try {
-    const token = await module.token(wantedToken(declared));
-    if (token.has("CKF_TOKEN_INITIALIZED") && token.has("CKF_USER_PIN_INITIALIZED")) return { token };
-    return { token, reason: `${token.uri} is not initialised yet` };
-  } catch (error) {
-    if (!(error instanceof TokenNotFoundError && error.candidates.length === 0)) throw error;
-    return { token: await blankToken(declared, module), reason: error.message };
-  }
-}
-
 /** Looks anew for what a declared token is or can be made of, in a module that is opened for it. */
 export async function withFreshToken<T>(
   declared: TokenDeclaration,
@@ -287,27 +257,6 @@ function keptPin(read: (() => Promise<Pin>) | undefined, { freshLogin }: Family)
     },
     wipe: () => kept?.wipe(),
   };
-}
-
-/**
- * The one token that was never initialised, and is what is declared but for its label: a serial number or a model it will
- * have after that if it has it now.
- */
-async function blankToken(declared: TokenDeclaration, module: Module): Promise<Token | undefined> {
-  const { uri, serial, slot } = declared;
-  const { token: _, ...others } = uri === undefined ? {} : parseUri(uri).path;
-  const path = {
-    ...others,
-    ...(serial === undefined ? {} : { serial }),
-    ...(slot === undefined ? {} : { "slot-id": String(slot) }),
-  };
-  const info = await module.info();
-  const found = (await module.tokens()).filter(
-    (token) =>
-      !token.has("CKF_TOKEN_INITIALIZED") &&
-      matchesToken({ path, query: {} }, { slot: token.slot, token: token.info, info }),
-  );
-  return found.length === 1 ? found[0] : undefined;
 }
 
 function unreadable(declared: TokenDeclaration, error: unknown): UnreadableToken {
