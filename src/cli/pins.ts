@@ -3,6 +3,7 @@
  * @module
  */
 import type { Pin } from "../cryptoki/pin.ts";
+import { isOfNode } from "../host/libc.ts";
 import { asksPerson, type PinSource, PinSourceError, readPin } from "../pins/sources.ts";
 import type { Io } from "./io.ts";
 
@@ -33,6 +34,14 @@ export async function commandPin(
   const read = (what: string) => readPin(source, { folder, purpose: what, prompt });
   const name = "fd" in source ? `fd ${source.fd}` : asksPerson(source) ? purpose : undefined;
   if (name === undefined) return read(purpose);
+  if ("fd" in source && isOfNode(source.fd)) {
+    throw new PinSourceError(
+      `${purpose}: there is no file descriptor ${source.fd} that this command was started with`,
+      {
+        hints: [`open it for the command: keywright … ${source.fd}<FILE`],
+      },
+    );
+  }
   const pin = kept.get(name) ?? (await (isNew && asksPerson(source) ? askTwice(purpose, read) : read(purpose)));
   kept.set(name, pin);
   return pin.copy();

@@ -2,7 +2,8 @@
  * What the lifecycle is given when the command runs it: modules with their guard, PINs, folders, the clock.
  * @module
  */
-import { dirname, resolve } from "node:path";
+import { statSync } from "node:fs";
+import { basename, dirname, resolve } from "node:path";
 import { explainSystem } from "../host/errors.ts";
 import { readFile } from "../host/files.ts";
 import { stateFolder } from "../host/folders.ts";
@@ -21,12 +22,12 @@ export const DEFAULT_FILE = "keys.yaml";
 
 /** The option that names the declaration, for the commands that take one. */
 export const FILE_OPTION = {
-  file: text("FILE", `the declaration (default: ${DEFAULT_FILE})`, "f"),
+  file: text("FILE", `the declaration (default: ${DEFAULT_FILE}; - is standard input)`, "f"),
 } as const;
 
 /** Reads the declaration that the command line names. @param input `word`: what is looked for in it */
 export async function loadDeclaration(input: { file?: string | undefined; word?: string }): Promise<Declaration> {
-  const file = resolve(input.file ?? DEFAULT_FILE);
+  const file = resolve(input.file === "-" ? "/dev/stdin" : (input.file ?? DEFAULT_FILE));
   // Reading YAML takes time to load, and a URI needs none of it.
   const { MOST_BYTES, readDeclaration } = await import("../lifecycle/declaration.ts");
   let contents: Buffer;
@@ -41,7 +42,9 @@ export async function loadDeclaration(input: { file?: string | undefined; word?:
         : [`a token that is not declared is named by its URI: pkcs11:token=${input.word}`]),
     ]);
   }
-  return readDeclaration(contents.toString(), file);
+  // From a pipe or a device: its paths start from here, and not from /dev.
+  const isFile = statSync(file, { throwIfNoEntry: false })?.isFile() !== false;
+  return readDeclaration(contents.toString(), isFile ? file : resolve(basename(file)));
 }
 
 /** The state folder that the command line, or this machine, says. */

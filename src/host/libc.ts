@@ -2,7 +2,7 @@
  * The few functions of the C library that Node has none for.
  * @module
  */
-import { readdirSync } from "node:fs";
+import { readdirSync, readlinkSync } from "node:fs";
 import { createRequire } from "node:module";
 import type Koffi from "koffi";
 import { HostError } from "./errors.ts";
@@ -79,6 +79,25 @@ export function recordLockHolder(fd: number): number | undefined {
   return lock.l_type === F_UNLCK ? undefined : lock.l_pid;
 }
 
+/**
+ * Whether a descriptor is one that Node opened for itself: what it waits for events with, or a pipe of which it has both
+ * ends. To read it would take for ever, or take what Node waits for. False where the system does not tell.
+ */
+export function isOfNode(fd: number): boolean {
+  const target = leadsTo(fd);
+  if (fd <= 2 || target === undefined) return false;
+  if (target.startsWith("anon_inode:")) return true;
+  return target.startsWith("pipe:") && openDescriptors().some((other) => other !== fd && leadsTo(other) === target);
+}
+
+function leadsTo(fd: number): string | undefined {
+  try {
+    return readlinkSync(`/proc/self/fd/${fd}`);
+  } catch {
+    return undefined;
+  }
+}
+
 let isKept = false;
 
 /**
@@ -88,10 +107,11 @@ let isKept = false;
 export function keepDescriptors(): void {
   if (isKept) return;
   isKept = true;
-  for (const fd of inherited()) libc().setDescriptorFlags(fd, FD_CLOEXEC);
+  for (const fd of openDescriptors()) libc().setDescriptorFlags(fd, FD_CLOEXEC);
 }
 
-function inherited(): number[] {
+/** Those beyond standard input, output and error. */
+function openDescriptors(): number[] {
   try {
     return readdirSync("/proc/self/fd")
       .map(Number)

@@ -121,7 +121,8 @@ export class PresentToken {
   }
 }
 
-function reachOf(declared: TokenDeclaration, surroundings: Surroundings): string {
+/** Where a declared token is: see {@link Surroundings.reach}. */
+export function reachOf(declared: TokenDeclaration, surroundings: Pick<Surroundings, "reach">): string {
   const { module, store, environment, reserved } = declared;
   return surroundings.reach?.(declared) ?? JSON.stringify([module, store, environment, reserved]);
 }

@@ -7,11 +7,11 @@
 import { createHash } from "node:crypto";
 import { existsSync, readFileSync } from "node:fs";
 import { unlink } from "node:fs/promises";
-import { dirname, join, resolve } from "node:path";
+import { dirname, join } from "node:path";
 import { explainSystem, HostError, systemCode } from "../host/errors.ts";
 import { makePrivateFolder, writeAtomic } from "../host/files.ts";
 import { identityOf } from "../pins/memory.ts";
-import type { PresentToken, Surroundings } from "./access.ts";
+import { type PresentToken, reachOf, type Surroundings } from "./access.ts";
 import type { KeyDeclaration, TokenDeclaration } from "./declaration.ts";
 import type { SeenReplacement } from "./observation.ts";
 
@@ -41,14 +41,22 @@ export function keyMarker(
 }
 
 /** Of a declared token, which need not be there yet, or any more. */
-export function tokenMarker(kind: "hooks" | "tokens", declared: TokenDeclaration, surroundings: Surroundings): Marker {
-  const { module, store, label, serial, uri, slot } = declared;
-  const where = store === undefined ? undefined : resolve(surroundings.folder, store);
-  const of = [module, where, label, serial, uri, slot];
+export function tokenMarker(
+  kind: "hooks" | "tokens",
+  declared: TokenDeclaration,
+  surroundings: Pick<Surroundings, "state" | "reach">,
+): Marker {
+  const { label, serial, uri, slot } = declared;
+  const of = [reachOf(declared, surroundings), label, serial, uri, slot];
   return { path: markerPath(surroundings, kind, "token", of), about: { token: declared.name } };
 }
 
-function markerPath({ state }: Surroundings, kind: MarkerKind, what: string, of: readonly unknown[]): string {
+function markerPath(
+  { state }: Pick<Surroundings, "state">,
+  kind: MarkerKind,
+  what: string,
+  of: readonly unknown[],
+): string {
   const scope = createHash("sha256").update(JSON.stringify(of)).digest("hex").slice(0, 16);
   return join(state, kind, `${what}-${scope}.json`);
 }

@@ -7,6 +7,7 @@ import { homedir } from "node:os";
 import { join } from "node:path";
 import { KeywrightError } from "../cryptoki/errors.ts";
 import { readVariable } from "../host/environment.ts";
+import { explainSystem, systemCode } from "../host/errors.ts";
 import { realPath } from "../host/paths.ts";
 import type { ModuleReference } from "./index.ts";
 import { familyOfModule } from "./reach.ts";
@@ -31,7 +32,7 @@ export function requireNothingHidden(reference: ModuleReference, shown: number):
       hints: [`write into it: directories.tokendir = ${own}`],
     });
   }
-  const there = tokensIn(folder);
+  const there = readable(folder, () => tokensIn(folder));
   if (there.length <= shown) return;
   const broken = there.filter((path) => sizeOf(join(path, "token.object")) === 0);
   const where = broken.length > 0 ? broken : there;
@@ -39,8 +40,23 @@ export function requireNothingHidden(reference: ModuleReference, shown: number):
     hints: [
       `look at ${where.map((path) => join(path, "token.object")).join(", ")}; put a backup in its place, or move the folder away`,
       "if another program has just logged in, try again: SoftHSM2 writes that file anew at each login",
+      OTHERWISE,
     ],
   });
+}
+
+const OTHERWISE = "if none of them is the one that is wanted, make that: keywright token init";
+
+function readable<T>(path: string, read: () => T): T {
+  try {
+    return read();
+  } catch (error) {
+    if (systemCode(error) === undefined) throw error;
+    throw new HiddenTokenError(`SoftHSM2 may have tokens that it does not show: ${path}: ${explainSystem(error)}`, {
+      cause: error,
+      hints: ["run this as the user whose they are", OTHERWISE],
+    });
+  }
 }
 
 /** The file that SoftHSM2 reads (softhsm2.conf(5)). */
@@ -54,7 +70,7 @@ function configuration(given: string | undefined): string {
 const USUAL_FOLDER = "/var/lib/softhsm/tokens/";
 
 function tokenFolder(file: string): string {
-  const text = existsSync(file) ? readFileSync(file, "utf8") : "";
+  const text = existsSync(file) ? readable(file, () => readFileSync(file, "utf8")) : "";
   return /^\s*directories\.tokendir\s*=\s*([^#\n]*?)\s*(?:#.*)?$/m.exec(text)?.[1] ?? USUAL_FOLDER;
 }
 
@@ -65,8 +81,10 @@ function tokensIn(folder: string): string[] {
     .filter((entry) => entry.isDirectory())
     .map(({ name }) => join(folder, name))
     .filter((path) =>
-      readdirSync(path).some(
-        (name) => name.endsWith(".object") && (name !== "token.object" || sizeOf(join(path, name)) > 0),
+      readable(path, () =>
+        readdirSync(path).some(
+          (name) => name.endsWith(".object") && (name !== "token.object" || sizeOf(join(path, name)) > 0),
+        ),
       ),
     );
 }

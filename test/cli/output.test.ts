@@ -44,3 +44,28 @@ test("a result that cannot be written is an error", () => {
   expect(out).toBe("codes 1\n");
   expect(err).toContain("keywright: error: cannot write to standard output: the disk is full");
 });
+
+test("a declaration from standard input has its paths start from here", () => {
+  const { run } = folder();
+  expect(run("cat keys.yaml | keywright apply --yes --state s -f - 2>err >result").out).toBe("codes 0 0\n");
+  expect(run("keywright plan --exit-code --state s -f keys.yaml").out).toBe(
+    "Nothing to do: 20 keys as declared.\ncodes 0\n",
+  );
+});
+
+test("a PIN from a descriptor that the command was not started with is refused at once", () => {
+  const { run } = withToken();
+  const list = "keywright key list pkcs11:token=demo --store t.db --pin fd:";
+  for (const fd of [3, 4, 9]) {
+    const { out, err } = run(`timeout 20 ${list}${fd} </dev/null`);
+    expect([out, err]).toEqual(["codes 4\n", expect.stringContaining(`there is no file descriptor ${fd} that this`)]);
+  }
+  expect(run(`${list}7 7<user.pin`).out).toContain("codes 0\n");
+});
+
+test("a token that was deleted on purpose is made again", () => {
+  const { run } = folder();
+  expect(run("keywright apply --yes --state s 2>err >result").out).toBe("codes 0\n");
+  expect(run("keywright token delete demo --yes --state s 2>err").out).toBe("codes 0\n");
+  expect(run("keywright apply --yes --state s 2>err >result").out).toBe("codes 0\n");
+});

@@ -3,6 +3,7 @@ import { execFileSync } from "node:child_process";
 import { mkdirSync, readdirSync, renameSync, rmSync, symlinkSync, truncateSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest";
+import { tokenMarker } from "../../src/lifecycle/markers.ts";
 import { peer, peerPath } from "../support/peers.ts";
 import { World } from "../support/world.ts";
 
@@ -93,6 +94,23 @@ describe("a token that was there", () => {
   });
 });
 
+test("two stores that differ in the library's environment alone are two", async () => {
+  const w = world("{ module: softtoken, store: t.db, label: demo }");
+  const [one, other] = ["a.db", "b.db"].map((store) => ({ name: "demo", module: "softtoken", label: "demo", store }));
+  const marker = (token: typeof one) => tokenMarker("tokens", token as never, w.surroundings()).path;
+  expect(marker(one)).not.toBe(marker(other));
+  const hsm = (SOFTHSM2_CONF: string) =>
+    marker({ ...one!, module: "/usr/lib/softhsm/libsofthsm2.so", environment: { SOFTHSM2_CONF } } as never);
+  expect(hsm("/a")).not.toBe(hsm("/b"));
+});
+
+test("a token that a URI names is made with its label, once", async () => {
+  const w = world('{ module: softtoken, store: t.db, uri: "pkcs11:token=other" }');
+  expect((await w.plan()).steps).toContainEqual({ action: "initialise", token: "demo", label: "other" });
+  expect(await w.applied()).toEqual(["k done"]);
+  expect(await w.applied()).toEqual(["k kept"]);
+});
+
 test.each([
   'label: demo, serial: "1234"',
   'uri: "pkcs11:token=demo;serial=1234"',
@@ -130,7 +148,11 @@ describe.skipIf(!peer("softhsm2"))("on SoftHSM2", () => {
       {
         action: "refuse",
         reason: expect.stringContaining("SoftHSM2 shows 0 of the 1 tokens in"),
-        hints: [expect.stringContaining(`${folder}/token.object`), expect.stringContaining("try again")],
+        hints: [
+          expect.stringContaining(`${folder}/token.object`),
+          expect.stringContaining("try again"),
+          expect.stringContaining("keywright token init"),
+        ],
       },
     ]);
     expect(await w.applied()).toEqual(["k refused"]);

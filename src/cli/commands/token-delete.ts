@@ -2,12 +2,14 @@
  * `keywright token delete`
  * @module
  */
-
+import { tokenMarker, unmark } from "../../lifecycle/markers.ts";
 import { withTokenLocks } from "../../lifecycle/token-locks.ts";
+import { reachOfDeclared } from "../../modules/declared.ts";
 import { command, EXIT, type ExitCode, type Input } from "../command.ts";
 import { confirmDestruction, YES_OPTION } from "../confirm.ts";
 import { UsageError } from "../errors.ts";
 import type { Io } from "../io.ts";
+import { chosenState } from "../surroundings.ts";
 import { findTarget, lockOptions, TARGET_OPTIONS, withToken } from "../target.ts";
 
 const { pin: _pin, ...OPTIONS } = TARGET_OPTIONS;
@@ -36,6 +38,14 @@ export async function run(input: Input<typeof spec>, io: Io): Promise<ExitCode> 
   await confirmDestruction("this token and every key in it will be destroyed", [uri], input, io);
   const { deleteToken } = await import("../../softtoken/index.ts");
   await withTokenLocks([uri], lockOptions(io), () => deleteToken(store, label, serialNumber));
+  const { declared, folder } = target;
+  if (declared !== undefined) {
+    // That it is away is no surprise to the next apply.
+    const state = chosenState(input);
+    await unmark(
+      tokenMarker("tokens", declared, { state, reach: (token) => reachOfDeclared(token, { folder, state }) }),
+    );
+  }
   io.tell(`deleted ${uri}`);
   return EXIT.done;
 }

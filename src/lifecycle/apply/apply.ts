@@ -72,9 +72,8 @@ export async function apply(
       if (access?.state !== "present") throw new StalePlanError();
       await told(step, options.progress, () => runTokenHook(access.declared, access.token.uri, surroundings));
     }
-    const results = await execute(made, declaration, accesses, surroundings, replacing, options.progress);
     await noteTokens(accesses, surroundings);
-    return results;
+    return execute(made, declaration, accesses, surroundings, replacing, options.progress);
   };
 
   const first = await withTokens(tokens, surroundings, async (accesses) => {

@@ -38,7 +38,8 @@ export function refuseUnwritable(
     const seen = files[resolve(folder, path)];
     const why = seen?.state === "unreadable" ? seen.error : seen?.blocked;
     if (why === undefined) continue;
-    return stop(`${path} cannot be written: ${why}`, "make its folder writable, or publish elsewhere");
+    const mend = seen?.state === "unreadable" ? "" : "make its folder writable, or ";
+    return stop(`${path} cannot be written: ${why}`, `${mend}publish elsewhere`);
   }
   return outcome;
 }

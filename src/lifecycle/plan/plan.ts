@@ -5,6 +5,7 @@
  */
 import { createHash } from "node:crypto";
 import { dirname, resolve } from "node:path";
+import { parseUri } from "../../cryptoki/uri.ts";
 import { familyOfLibrary } from "../../families/families.ts";
 import type { Declaration, KeyDeclaration } from "../declaration.ts";
 import {
@@ -34,7 +35,7 @@ export function plan(declaration: Declaration, observation: Observation, now: Da
     const seen = observation.tokens[token.name];
     if (seen !== undefined && initialises(token, seen)) {
       const onlyPin = seen.state === "absent" && seen.lacksPin === true ? { onlyPin: true as const } : {};
-      steps.push({ action: "initialise", token: token.name, label: token.label ?? token.name, ...onlyPin });
+      steps.push({ action: "initialise", token: token.name, label: labelOf(token), ...onlyPin });
     }
     steps.push(...initHook(token, seen, observation));
   }
@@ -67,6 +68,11 @@ function initHook(
   if (!pending && !initialises(token, seen)) return [];
   const reason = pending ? "it has not run to its end" : "the token is new";
   return [{ action: "initHook", token: name, hook, reason }];
+}
+
+/** What a new token is called: as it is looked for. */
+function labelOf({ name, label, uri }: Declaration["tokens"][string]): string {
+  return label ?? (uri === undefined ? undefined : parseUri(uri).path.token) ?? name;
 }
 
 /** A token that is absent is made where its PINs are declared and there is one to make it of. */
