@@ -55,7 +55,7 @@ export function withRequested(requested: readonly string[], given: readonly stri
   const authority = authorityIn(copied);
   if (authority.length === 0) return [...copied, ...given];
   throw new CommandError(`the request asks for what makes a CA: ${authority.join("; ")}`, [
-    "to make one, give each of them: --extension basicConstraints=critical,CA:TRUE --extension keyUsage=critical,keyCertSign,cRLSign",
+    `to make one, give each of them: ${authority.map((one) => `--extension ${one.replace("=", "=critical,")}`).join(" ")}`,
     "else give what the certificate is to have instead: --extension basicConstraints=CA:FALSE --extension keyUsage=digitalSignature",
   ]);
 }

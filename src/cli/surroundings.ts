@@ -42,9 +42,10 @@ export async function loadDeclaration(input: { file?: string | undefined; word?:
         : [`a token that is not declared is named by its URI: pkcs11:token=${input.word}`]),
     ]);
   }
+  const declaration = await readDeclaration(contents.toString(), file);
   // From a pipe or a device: its paths start from here, and not from /dev.
   const isFile = statSync(file, { throwIfNoEntry: false })?.isFile() !== false;
-  return readDeclaration(contents.toString(), isFile ? file : resolve(basename(file)));
+  return isFile ? declaration : { ...declaration, file: resolve(basename(file)) };
 }
 
 /** The state folder that the command line, or this machine, says. */

@@ -2,7 +2,7 @@
  * The few functions of the C library that Node has none for.
  * @module
  */
-import { readdirSync, readlinkSync } from "node:fs";
+import { readdirSync, readFileSync, readlinkSync } from "node:fs";
 import { createRequire } from "node:module";
 import type Koffi from "koffi";
 import { HostError } from "./errors.ts";
@@ -81,13 +81,22 @@ export function recordLockHolder(fd: number): number | undefined {
 
 /**
  * Whether a descriptor is one that Node opened for itself: what it waits for events with, or a pipe of which it has both
- * ends. To read it would take for ever, or take what Node waits for. False where the system does not tell.
+ * ends, and which so has no end. To read it would take for ever, or take what Node waits for. False where the system does
+ * not tell.
  */
 export function isOfNode(fd: number): boolean {
   const target = leadsTo(fd);
   if (fd <= 2 || target === undefined) return false;
   if (target.startsWith("anon_inode:")) return true;
-  return target.startsWith("pipe:") && openDescriptors().some((other) => other !== fd && leadsTo(other) === target);
+  return target.startsWith("pipe:") && openDescriptors().some((other) => leadsTo(other) === target && isWriting(other));
+}
+
+/** The last bits of open(2)'s flags, which /proc/PID/fdinfo shows in octal. */
+const [O_ACCMODE, O_WRONLY] = [3, 1];
+
+function isWriting(fd: number): boolean {
+  const [, flags = "0"] = /^flags:\s*([0-7]+)/m.exec(readFileSync(`/proc/self/fdinfo/${fd}`, "utf8")) ?? [];
+  return (Number.parseInt(flags, 8) & O_ACCMODE) === O_WRONLY;
 }
 
 function leadsTo(fd: number): string | undefined {

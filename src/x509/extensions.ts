@@ -140,7 +140,10 @@ export function authorityIn(texts: readonly string[]): string[] {
 /** Strict: in what is not DER one program sees a CA where another sees none. */
 const AUTHORITY: Readonly<Record<string, (value: Uint8Array) => string[]>> = {
   "2.5.29.19": (value) => (["3000", "3003010100"].includes(toHex(value)) ? [] : ["basicConstraints=CA:TRUE"]),
-  "2.5.29.15": (value) => (namesAuthority(value, 0x06) ? ["keyUsage=keyCertSign,cRLSign"] : []),
+  "2.5.29.15": (value) => {
+    const named = Object.entries({ keyCertSign: 0x04, cRLSign: 0x02 }).filter(([, bit]) => namesAuthority(value, bit));
+    return named.length === 0 ? [] : [`keyUsage=${named.map(([name]) => name).join(",")}`];
+  },
   // Netscape's, which OpenSSL still heeds.
   "2.16.840.1.113730.1.1": (value) => (namesAuthority(value, 0x07) ? ["nsCertType=sslCA"] : []),
 };

@@ -177,3 +177,12 @@ describe.skipIf(!peer("softhsm2"))("on SoftHSM2", () => {
     expect(await other.steps()).toContain("initialise demo");
   });
 });
+
+test("a state folder that cannot be is found out before a token is made", async () => {
+  const w = world("{ module: softtoken, store: t.db, label: demo }");
+  w.write("file", "");
+  w.state = w.path("file/state");
+  await expect(w.applied()).rejects.toThrow("cannot make the folder");
+  w.state = w.path("state");
+  expect(await w.steps()).toContain("initialise demo");
+});

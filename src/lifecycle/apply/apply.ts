@@ -3,6 +3,7 @@
  * @module
  */
 import { KeywrightError } from "../../cryptoki/errors.ts";
+import { makePrivateFolder } from "../../host/files.ts";
 import { type Access, type Surroundings, withTokens } from "../access.ts";
 import type { Declaration, TokenDeclaration } from "../declaration.ts";
 import { isMarked, mark, tokenMarker } from "../markers.ts";
@@ -81,6 +82,8 @@ export async function apply(
     if (options.planned !== undefined && !samePlan(made, options.planned)) throw new StalePlanError();
     if (!hasChanges(made)) return done(made, await carryOut(accesses, made));
     if (!(await options.confirm(made))) return { plan: made, confirmed: false, results: [] };
+    // Where what is begun is noted: that it cannot be is found out before anything is begun.
+    makePrivateFolder(surroundings.state);
     if (made.steps.some(isInitialise)) return { plan: made, next: accesses };
     return withTokenLocks([...accesses.values()].map(lockedAs), locks, async () => {
       const again = await look(accesses);
