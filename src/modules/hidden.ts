@@ -51,7 +51,7 @@ function readable<T>(path: string, read: () => T): T {
   try {
     return read();
   } catch (error) {
-    if (systemCode(error) === undefined) throw error;
+    if (error instanceof HiddenTokenError || systemCode(error) === undefined) throw error;
     throw new HiddenTokenError(`SoftHSM2 may have tokens that it does not show: ${path}: ${explainSystem(error)}`, {
       cause: error,
       hints: ["run this as the user whose they are", OTHERWISE],

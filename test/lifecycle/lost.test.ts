@@ -1,9 +1,10 @@
 /** Tokens that are not shown, and files that must not be written over: nothing is made anew in their place. */
 import { execFileSync } from "node:child_process";
-import { mkdirSync, readdirSync, renameSync, rmSync, symlinkSync, truncateSync } from "node:fs";
+import { chmodSync, chownSync, mkdirSync, readdirSync, renameSync, rmSync, symlinkSync, truncateSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest";
 import { tokenMarker } from "../../src/lifecycle/markers.ts";
+import { requireNothingHidden } from "../../src/modules/hidden.ts";
 import { peer, peerPath } from "../support/peers.ts";
 import { World } from "../support/world.ts";
 
@@ -168,6 +169,27 @@ describe.skipIf(!peer("softhsm2"))("on SoftHSM2", () => {
         hints: [`write into it: directories.tokendir = ${w.path("hsm/tokens")}`],
       },
     ]);
+  });
+
+  test.skipIf(process.getuid?.() !== 0)("a folder that another user closed may hold the token", async () => {
+    const other = world(TOKEN);
+    mkdirSync(other.path("hsm/tokens/theirs"), { recursive: true });
+    other.write("hsm/softhsm2.conf", `directories.tokendir = ${other.path("hsm/tokens")}\n`);
+    const shown = () => requireNothingHidden({ module: peerPath("softhsm2")!, store: other.path("hsm") }, 0);
+    chmodSync(other.folder, 0o755);
+    chownSync(other.path("hsm"), 65534, 65534);
+    chownSync(other.path("hsm/tokens"), 65534, 65534);
+    chmodSync(other.path("hsm/tokens/theirs"), 0o700);
+    process.seteuid!(65534);
+    try {
+      expect(shown).toThrow(
+        new RegExp(
+          `^SoftHSM2 may have tokens that it does not show: ${other.path("hsm/tokens/theirs")}: permission denied`,
+        ),
+      );
+    } finally {
+      process.seteuid!(0);
+    }
   });
 
   test("a folder in which a token never came to be is no token", async () => {
