@@ -2,14 +2,13 @@
  * Files that commands read and write.
  * @module
  */
-import { randomBytes } from "node:crypto";
 import { accessSync, closeSync, constants, fstatSync, lstatSync, openSync, rmSync, type Stats } from "node:fs";
 import { open } from "node:fs/promises";
 import { dirname } from "node:path";
 import { CodecError } from "../codec/errors.ts";
 import { explainSystem, HostError } from "../host/errors.ts";
 import { endingWaitsFor } from "../host/exit.ts";
-import { readFile, writeAtomic } from "../host/files.ts";
+import { readFile, temporaryName, writeAtomic } from "../host/files.ts";
 import { X509Error } from "../x509/errors.ts";
 import { text } from "./command.ts";
 import { CommandError, UsageError } from "./errors.ts";
@@ -90,7 +89,7 @@ async function writeInto(path: string, data: string | Uint8Array, mode: number):
 
 /** The kernel alone knows the umask, and what the folder says. */
 function modeOfNew(path: string, mode: number): number {
-  const probe = `${path}.${randomBytes(6).toString("hex")}.tmp`;
+  const probe = temporaryName(`${path}.`, ".tmp");
   const file = openSync(probe, "wx", mode);
   try {
     return fstatSync(file).mode & 0o777;

@@ -91,6 +91,11 @@ export class Io {
       });
   }
 
+  /** Waits until all that was printed has been taken, as far as it can be. */
+  async told(): Promise<void> {
+    await Promise.all([this.#results.written(), this.#messages.written()]);
+  }
+
   get outputIsTerminal(): boolean {
     return process.stdout.isTTY === true;
   }
@@ -137,7 +142,7 @@ export class Io {
       return (await reader.question(asked, { signal: ended.signal })).trim() === "yes";
     } catch (error) {
       if (!ended.signal.aborted) throw error;
-      process.stderr.write("\n");
+      this.#messages.write("\n");
       return false;
     } finally {
       reader.close();

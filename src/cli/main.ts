@@ -20,6 +20,8 @@ async function main(argv: readonly string[], io: Io): Promise<ExitCode> {
   } catch (error) {
     tellError(error, io);
     return exitCodeOf(error);
+  } finally {
+    await io.told();
   }
 }
 

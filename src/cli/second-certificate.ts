@@ -4,7 +4,8 @@
  */
 import type { Session } from "../cryptoki/session/session.ts";
 import type { Identity } from "../lifecycle/identities.ts";
-import { fingerprint, readCertificate } from "../x509/read.ts";
+import { isOutside } from "../lifecycle/plan/outside.ts";
+import { certificateIn, fingerprint, readCertificate } from "../x509/read.ts";
 import { CommandError } from "./errors.ts";
 import type { Io } from "./io.ts";
 import type { Target } from "./target.ts";
@@ -29,17 +30,16 @@ export async function refuseSecond(
     if (CKA_VALUE !== undefined && fingerprint(CKA_VALUE) === fingerprint(der)) {
       throw new CommandError("the certificate is in the token already");
     }
-    const isOfKey = CKA_VALUE !== undefined && fingerprint(readCertificate(CKA_VALUE).spki) === wanted;
-    const declared = key?.certificate;
-    const isOutside = declared !== undefined && (declared.csr !== undefined || declared.import !== undefined);
-    if (!isOfKey || (CKA_LABEL ?? "") !== identity.label || isOutside) {
+    const facts = CKA_VALUE === undefined ? undefined : certificateIn(CKA_VALUE);
+    const isOfKey = facts !== undefined && fingerprint(facts.spki) === wanted;
+    if (!isOfKey || (CKA_LABEL ?? "") !== identity.label || (key !== undefined && isOutside(key))) {
       io.warn(`the key has another certificate too: ${await other.uri()}`);
       continue;
     }
     const uri = await other.uri();
     throw new CommandError(`the key has a certificate under this id and label already: ${uri}`, [
-      ...(declared === undefined ? [] : ["keywright apply makes and renews the certificates of declared keys"]),
-      `to replace it, delete it first: keywright key delete '${uri}' --fingerprint ${firstDigits(fingerprint(CKA_VALUE))}`,
+      ...(key?.certificate === undefined ? [] : ["keywright apply makes and renews the certificates of declared keys"]),
+      `to replace it, delete it first: keywright key delete '${uri}' --fingerprint ${firstDigits(fingerprint(facts.der))}`,
     ]);
   }
 }

@@ -55,15 +55,17 @@ async function withKind(
   key: KeyObject,
   { identity }: ImportWish,
 ): Promise<unknown> {
-  const isKind =
-    failedWith(error, "CKR_ATTRIBUTE_VALUE_INVALID") ||
-    failedWith(error, "CKR_TEMPLATE_INCONSISTENT") ||
-    failedWith(error, "CKR_ATTRIBUTE_TYPE_INVALID") ||
-    failedWith(error, "CKR_KEY_SIZE_RANGE");
+  const isKind = failedWith(
+    error,
+    "CKR_ATTRIBUTE_VALUE_INVALID",
+    "CKR_TEMPLATE_INCONSISTENT",
+    "CKR_ATTRIBUTE_TYPE_INVALID",
+    "CKR_KEY_SIZE_RANGE",
+  );
   if (!isKind) return error;
   const made = Object.keys(await observeMechanisms(token)).map((algorithm) => KINDS[algorithm] ?? algorithm);
   const what = `the private key ${JSON.stringify(identity.label)}, of type ${keyTypeText(keyTypeOf(key))}, in ${token.uri}`;
-  return new CryptokiError("C_CreateObject", (error as CryptokiError).rv, what, {
+  return new CryptokiError("C_CreateObject", error.rv, what, {
     cause: error,
     hints: [`the token makes keys of these kinds, and hardly takes others: ${made.join(", ") || "none"}`],
   });

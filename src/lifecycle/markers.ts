@@ -5,7 +5,7 @@
  * @module
  */
 import { createHash } from "node:crypto";
-import { existsSync, readFileSync } from "node:fs";
+import { readFileSync, statSync } from "node:fs";
 import { unlink } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { explainSystem, HostError, systemCode } from "../host/errors.ts";
@@ -61,8 +61,16 @@ function markerPath(
   return join(state, kind, `${what}-${scope}.json`);
 }
 
+/** @throws HostError when that cannot be seen: it is not taken for "no" */
 export function isMarked({ path }: Marker): boolean {
-  return existsSync(path);
+  try {
+    return statSync(path, { throwIfNoEntry: false }) !== undefined;
+  } catch (error) {
+    throw new HostError(`cannot look for ${path}: ${explainSystem(error)}`, {
+      cause: error,
+      hints: ["run this as the user whose state folder it is, or name another one: --state"],
+    });
+  }
 }
 
 /** @throws HostError */

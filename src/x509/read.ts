@@ -57,6 +57,16 @@ export function readCertificate(der: Uint8Array): CertificateFacts {
   };
 }
 
+/** What an object holds that should be a certificate; undefined where it is none, which a program that was killed left so. */
+export function certificateIn(der: Uint8Array): CertificateFacts | undefined {
+  try {
+    return readCertificate(der);
+  } catch (error) {
+    if (error instanceof CodecError) return undefined;
+    throw error;
+  }
+}
+
 /** The certificates of a file's contents: PEM blocks, or one DER. @throws X509Error when there is none */
 export function readCertificates(contents: Uint8Array): CertificateFacts[] {
   if (contents[0] === TAG.sequence) return [readCertificate(contents)];

@@ -3,6 +3,7 @@ import { X509Certificate } from "node:crypto";
 import { readdirSync, rmSync } from "node:fs";
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest";
 import type { Cryptoki } from "../../src/cryptoki/port.ts";
+import type { TokenObject } from "../../src/cryptoki/session/objects.ts";
 import { mark, tokenMarker } from "../../src/lifecycle/markers.ts";
 import type { SeenObject } from "../../src/lifecycle/observation.ts";
 import type { Action, Step } from "../../src/lifecycle/plan/steps.ts";
@@ -43,6 +44,16 @@ async function current(w: World): Promise<string | undefined> {
   const found = (await seen(w)).filter(({ class: kind, id }) => kind === "public" && id === "01");
   expect(found).toHaveLength(1);
   return found[0]!.publicKey;
+}
+
+/** Destroys what was prepared to replace k. @returns how many objects that were */
+async function destroyPrepared(w: World): Promise<number> {
+  const prepared: TokenObject[] = [];
+  await w.within(async (session) => {
+    for await (const object of session.find({ CKA_LABEL: "k~new" })) prepared.push(object);
+    for (const object of prepared) await object.destroy();
+  });
+  return prepared.length;
 }
 
 const CERTIFIED = "  k: { token: demo, id: 1, type: EC:P-256, certificate: { subject: CN=k } }\n";
@@ -109,12 +120,7 @@ describe("a rotation that died half-way", () => {
     await expect(w.applied({ rotate: ["k"] })).rejects.toThrow("killed");
     w.layer = undefined;
     expect(markers()).toHaveLength(1);
-    await w.within(async (session) => {
-      const fresh = [];
-      for await (const object of session.find({ CKA_LABEL: "k~new" })) fresh.push(object);
-      expect(fresh).toHaveLength(3);
-      for (const object of fresh) await object.destroy();
-    });
+    expect(await destroyPrepared(w)).toBe(3);
     const { mechanism, publicKey, privateKey } = templatesOfTest("01", "k");
     await w.within(async (session) => {
       await session.generateKeyPair(mechanism, publicKey, privateKey);
@@ -140,11 +146,7 @@ describe("a rotation that died half-way", () => {
     w.layer = killedAt("C_SetAttributeValue", 0, "before");
     await expect(w.applied({ rotate: ["k"] })).rejects.toThrow("killed");
     w.layer = undefined;
-    await w.within(async (session) => {
-      const fresh = [];
-      for await (const object of session.find({ CKA_LABEL: "k~new" })) fresh.push(object);
-      for (const object of fresh) await object.destroy();
-    });
+    expect(await destroyPrepared(w)).toBe(3);
     const [name] = readdirSync(w.path("state/replacements"));
     const theirs = JSON.stringify({ token: "demo", key: "k", replaces: ["theirs"] });
     // The token's hook runs between what was seen of the key and what is done with it.
@@ -160,11 +162,9 @@ describe("a rotation that died half-way", () => {
     w.layer = killedAt("C_SetAttributeValue", 0, "before");
     await expect(w.applied({ rotate: ["k"] })).rejects.toThrow("killed");
     w.layer = undefined;
+    expect(await destroyPrepared(w)).toBe(3);
     await w.within(async (session) => {
-      const lost = [];
-      for await (const object of session.find({ CKA_LABEL: "k~new" })) lost.push(object);
-      lost.push(await session.findOne({ CKA_CLASS: "CKO_PRIVATE_KEY", CKA_LABEL: "k" }));
-      for (const object of lost) await object.destroy();
+      await (await session.findOne({ CKA_CLASS: "CKO_PRIVATE_KEY", CKA_LABEL: "k" })).destroy();
     });
     expect((await w.plan()).steps).toMatchObject([
       { action: "refuse", reason: expect.stringContaining("private key is not in the token") },

@@ -204,7 +204,7 @@ test("a state folder that cannot be is found out before a token is made", async 
   const w = world("{ module: softtoken, store: t.db, label: demo }");
   w.write("file", "");
   w.state = w.path("file/state");
-  await expect(w.applied()).rejects.toThrow("cannot make the folder");
+  await expect(w.applied()).rejects.toThrow("a part of the path is not a folder");
   w.state = w.path("state");
   expect(await w.steps()).toContain("initialise demo");
 });

@@ -2,12 +2,11 @@
  * How objects in a token are shown.
  * @module
  */
-import { CodecError } from "../../codec/errors.ts";
 import type { Attributes } from "../../cryptoki/attributes.ts";
 import type { TokenObject } from "../../cryptoki/session/objects.ts";
 import { formatName } from "../../x509/names.ts";
 import { curveFromParams } from "../../x509/public-keys.ts";
-import { type CertificateFacts, readCertificate } from "../../x509/read.ts";
+import { certificateIn } from "../../x509/read.ts";
 import type { View } from "../io.ts";
 import { firstDigits, table, visible } from "../words.ts";
 
@@ -53,7 +52,7 @@ export async function objectValue(object: TokenObject): Promise<ObjectValue> {
   if (read.CKA_CLASS === "CKO_CERTIFICATE") {
     const { CKA_VALUE } = await object.get("CKA_VALUE");
     if (CKA_VALUE === undefined) return { ...value, about: "without value", abilities: "" };
-    const facts = certificateOf(CKA_VALUE);
+    const facts = certificateIn(CKA_VALUE);
     if (facts === undefined) return { ...value, about: "cannot be read", abilities: "" };
     return { ...value, about: formatName(facts.subject), abilities: "", notAfter: facts.notAfter.toISOString() };
   }
@@ -63,16 +62,6 @@ export async function objectValue(object: TokenObject): Promise<ObjectValue> {
   const flags = await object.get(...names);
   const abilities = names.map((name) => (flags[name] === true ? ABILITIES[name] : "")).join("");
   return { ...value, about: await keyAbout(object), abilities };
-}
-
-/** What a certificate says; undefined where what is stored is none, which is no reason to hide the others. */
-function certificateOf(der: Uint8Array): CertificateFacts | undefined {
-  try {
-    return readCertificate(der);
-  } catch (error) {
-    if (error instanceof CodecError) return undefined;
-    throw error;
-  }
 }
 
 async function keyAbout(object: TokenObject): Promise<string> {
