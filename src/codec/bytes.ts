@@ -8,7 +8,8 @@ import { CodecError } from "./errors.ts";
 export class Reader {
   readonly #bytes: Uint8Array;
   readonly #base: number;
-  readonly path: string;
+  /** What is being read, for error messages. */
+  path: string;
   #at = 0;
 
   /** @param base where `bytes` starts in the whole input, for error messages */
@@ -40,9 +41,8 @@ export class Reader {
 
   /** The next `length` bytes, as a view. */
   take(length: number): Uint8Array {
-    if (length > this.left) this.fail(`length ${length} exceeds the ${this.left} bytes left`);
-    this.#at += length;
-    return this.#bytes.subarray(this.#at - length, this.#at);
+    const at = this.#next(length);
+    return this.#bytes.subarray(at, at + length);
   }
 
   /** A reader over the next `length` bytes; its path is this one's and `name`. */
@@ -52,17 +52,18 @@ export class Reader {
   }
 
   u8(): number {
-    return this.take(1)[0]!;
+    return this.#bytes[this.#next(1)]!;
   }
 
   u16(): number {
-    const b = this.take(2);
-    return b[0]! * 0x100 + b[1]!;
+    const at = this.#next(2);
+    return this.#bytes[at]! * 0x100 + this.#bytes[at + 1]!;
   }
 
   u32(): number {
-    const b = this.take(4);
-    return b[0]! * 0x1000000 + b[1]! * 0x10000 + b[2]! * 0x100 + b[3]!;
+    const b = this.#bytes;
+    const at = this.#next(4);
+    return b[at]! * 0x1000000 + b[at + 1]! * 0x10000 + b[at + 2]! * 0x100 + b[at + 3]!;
   }
 
   u64(): bigint {
@@ -73,11 +74,19 @@ export class Reader {
   end(): void {
     if (this.left > 0) this.fail(`${this.left} bytes are left over`);
   }
+
+  /** Where the next `length` bytes start, which are taken. */
+  #next(length: number): number {
+    if (length > this.left) this.fail(`length ${length} exceeds the ${this.left} bytes left`);
+    const at = this.#at;
+    this.#at += length;
+    return at;
+  }
 }
 
 /** Writes a byte sequence front to back. */
 export class Writer {
-  readonly #parts: Uint8Array[] = [];
+  #bytes = new Uint8Array(128);
   #length = 0;
 
   get length(): number {
@@ -85,29 +94,54 @@ export class Writer {
   }
 
   bytes(part: Uint8Array): this {
-    this.#parts.push(part);
-    this.#length += part.length;
+    const at = this.#grow(part.length);
+    this.#bytes.set(part, at);
     return this;
   }
 
   u8(value: number): this {
-    return this.bytes(Uint8Array.of(value));
+    const at = this.#grow(1);
+    this.#bytes[at] = value;
+    return this;
   }
 
   u16(value: number): this {
-    return this.bytes(Uint8Array.of(value >>> 8, value));
+    const at = this.#grow(2);
+    this.#bytes[at] = value >>> 8;
+    this.#bytes[at + 1] = value;
+    return this;
   }
 
   u32(value: number): this {
-    return this.bytes(Uint8Array.of(value >>> 24, value >>> 16, value >>> 8, value));
+    const at = this.#grow(4);
+    const b = this.#bytes;
+    b[at] = value >>> 24;
+    b[at + 1] = value >>> 16;
+    b[at + 2] = value >>> 8;
+    b[at + 3] = value;
+    return this;
   }
 
   u64(value: bigint): this {
     return this.u32(Number(value >> 32n)).u32(Number(value & 0xffff_ffffn));
   }
 
+  /** What was written, in memory of its own. */
   finish(): Uint8Array {
-    return concat(...this.#parts);
+    return this.#bytes.slice(0, this.#length);
+  }
+
+  /** Makes room; answers where it starts. What is outgrown is wiped: it may hold a PIN. */
+  #grow(by: number): number {
+    const at = this.#length;
+    this.#length += by;
+    if (this.#length > this.#bytes.length) {
+      const old = this.#bytes;
+      this.#bytes = new Uint8Array(Math.max(this.#length, old.length * 2));
+      this.#bytes.set(old.subarray(0, at));
+      old.fill(0);
+    }
+    return at;
   }
 }
 

@@ -10,11 +10,14 @@ export class CodecError extends Error {
   readonly path: string;
   /** Where in the input, in bytes. */
   readonly offset: number;
+  /** What is wrong there. */
+  readonly fault: string;
 
   constructor(path: string, offset: number, fault: string) {
     super(`${path === "" ? "input" : path} at byte ${offset}: ${fault}`);
     this.name = "CodecError";
     this.path = path;
     this.offset = offset;
+    this.fault = fault;
   }
 }

@@ -31,6 +31,25 @@ describe("decode inverts encode", () => {
     );
   });
 
+  test("however much is written, in however small parts", () => {
+    fc.assert(
+      fc.property(fc.array(fc.uint8Array({ maxLength: 300 }), { maxLength: 20 }), (parts) => {
+        const w = new Writer();
+        for (const part of parts)
+          w.u8(part.length & 0xff)
+            .bytes(part)
+            .u32(part.length);
+        const r = new Reader(w.finish());
+        for (const part of parts) {
+          expect(r.u8()).toBe(part.length & 0xff);
+          expect(r.take(part.length)).toEqual(part);
+          expect(r.u32()).toBe(part.length);
+        }
+        r.end();
+      }),
+    );
+  });
+
   test("hexadecimal of either case", () => {
     fc.assert(
       fc.property(bytes, (value) => {

@@ -1,0 +1,302 @@
+/**
+ * Messages: the number of a call, its signature, and the fields that the signature names. From p11-kit-rpc.md, 2 and 3.
+ * @module
+ */
+import { fromUtf8, Reader, sameBytes, utf8, Writer } from "../codec/bytes.ts";
+import { CodecError } from "../codec/errors.ts";
+import type { Ulong, Version } from "../cryptoki/port.ts";
+import { CALLS, type CallName, callByNumber, ERROR_CALL } from "../spec/calls.ts";
+import type { ReturnName } from "../spec/returns.ts";
+import {
+  readArray,
+  readBytes,
+  readUlong,
+  readUlongs,
+  readVersion,
+  type WireBytes,
+  type WireUlongs,
+  writeArray,
+  writeBytes,
+  writeUlong,
+  writeUlongs,
+  writeVersion,
+} from "./atoms.ts";
+import {
+  readAttributes,
+  readRequests,
+  type WireAttribute,
+  type WireRequest,
+  writeAttributes,
+  writeRequests,
+} from "./attributes.ts";
+import { type Dialect, mechanismVariants, nestingVariants } from "./dialect.ts";
+import {
+  readMechanism,
+  readUpdate,
+  type WireMechanism,
+  type WireUpdate,
+  writeMechanism,
+  writeUpdate,
+} from "./mechanisms.ts";
+
+/** The fields of a message, in the order of its signature. */
+export type Fields = readonly unknown[];
+
+/** What each atom of a signature is here. */
+export interface AtomTypes {
+  y: number;
+  u: Ulong;
+  v: Version;
+  /** Exactly as long as the field. */
+  s: Uint8Array;
+  z: Uint8Array | null;
+  ay: WireBytes;
+  au: WireUlongs;
+  fy: number;
+  fu: number;
+  aA: readonly WireAttribute[];
+  fA: readonly WireRequest[];
+  M: WireMechanism;
+  P: WireUpdate | undefined;
+}
+
+type Atom = keyof AtomTypes;
+
+interface AtomCodec<T> {
+  read(r: Reader, dialect: Dialect, asked: Asked | undefined): T;
+  write(w: Writer, value: T, dialect: Dialect, asked: Asked | undefined): void;
+}
+
+/** What of a request says how its answer is written. */
+interface Asked {
+  /** The attributes of which the length was asked for. */
+  readonly counted?: ReadonlySet<number>;
+  /** The type of the mechanism. */
+  readonly mechanism?: number;
+}
+
+/** The longest signature has 18 characters (C_GetTokenInfo). */
+const LONGEST_SIGNATURE = 64;
+/** CK_ATTRIBUTE where pointers and numbers have 4 bytes each. */
+const SMALLEST_ATTRIBUTE = 12;
+
+const u32 = { read: (r: Reader) => r.u32(), write: (w: Writer, value: number) => void w.u32(value) };
+
+const ATOMS: { readonly [A in Atom]: AtomCodec<AtomTypes[A]> } = {
+  y: { read: (r) => r.u8(), write: (w, value) => void w.u8(value) },
+  u: { read: readUlong, write: writeUlong },
+  v: { read: readVersion, write: writeVersion },
+  s: { read: (r) => r.take(r.u32()), write: writeArray },
+  z: { read: readArray, write: writeArray },
+  ay: { read: readBytes, write: writeBytes },
+  au: { read: readUlongs, write: writeUlongs },
+  fy: u32,
+  fu: u32,
+  aA: { read: (r, dialect, asked) => readAttributes(r, dialect, asked?.counted), write: writeAttributes },
+  fA: { read: (r, dialect) => readRequests(r, dialect), write: writeRequests },
+  M: { read: readMechanism, write: writeMechanism },
+  P: {
+    read: (r, dialect, asked) => readUpdate(r, asked?.mechanism ?? 0, dialect),
+    write: (w, value, dialect, asked) => writeUpdate(w, value, asked?.mechanism ?? 0, dialect),
+  },
+};
+
+/** The atoms of a signature: `uayfy` is `u`, `ay`, `fy`. */
+function atomsOf(signature: string): readonly Atom[] {
+  return (signature.match(/[af]?[a-zA-Z]/g) ?? []) as Atom[];
+}
+
+interface Form {
+  readonly signature: Uint8Array;
+  readonly atoms: readonly Atom[];
+}
+
+function form(signature: string): Form {
+  return { signature: utf8(signature), atoms: atomsOf(signature) };
+}
+
+interface CallForms {
+  readonly number: number;
+  readonly request: Form;
+  readonly response: Form;
+}
+
+const FORMS = Object.fromEntries(
+  Object.entries(CALLS).map(([name, [number, request, response]]) => [
+    name,
+    { number, request: form(request), response: form(response) },
+  ]),
+) as Readonly<Record<CallName, CallForms>>;
+
+const ERROR = { number: ERROR_CALL, response: form("u") };
+
+export interface Request {
+  readonly call: CallName;
+  readonly fields: Fields;
+}
+
+/** An answer: fields, or a return value alone. */
+export type Response = { readonly fields: Fields } | { readonly rv: Ulong };
+
+/** A request whose call, or signature, or a field is not what the protocol says. */
+export class RequestError extends CodecError {
+  /** What the client is answered. */
+  readonly rv: ReturnName;
+
+  constructor(rv: ReturnName, { path, offset, fault }: Pick<CodecError, "path" | "offset" | "fault">) {
+    super(path, offset, fault);
+    this.rv = rv;
+  }
+}
+
+export function encodeRequest({ call, fields }: Request, dialect: Dialect): Uint8Array {
+  const { number, request } = FORMS[call];
+  return encode(number, request, fields, dialect, undefined);
+}
+
+export function encodeResponse(request: Request, response: Response, dialect: Dialect): Uint8Array {
+  if ("rv" in response) return encode(ERROR.number, ERROR.response, [response.rv], dialect, undefined);
+  const { number, response: written } = FORMS[request.call];
+  // With a return value other than OK, a derivation's answer ends before the key.
+  return encode(number, written, response.fields, dialect, askedOf(request));
+}
+
+function encode(
+  number: number,
+  { signature, atoms }: Form,
+  fields: Fields,
+  dialect: Dialect,
+  asked: Asked | undefined,
+) {
+  const w = new Writer();
+  w.u32(number).u32(signature.length).bytes(signature);
+  for (const [i, value] of fields.entries()) {
+    (ATOMS[atoms[i]!] as AtomCodec<unknown>).write(w, value, dialect, asked);
+  }
+  return w.finish();
+}
+
+function askedOf({ call, fields }: Request): Asked | undefined {
+  if (call === "C_GetAttributeValue") {
+    const requests = fields[2] as readonly WireRequest[];
+    return { counted: new Set(requests.flatMap(({ type, room }) => (room === 0 ? [type] : []))) };
+  }
+  if (call !== "C_DeriveKey2") return undefined;
+  return { mechanism: (fields[1] as WireMechanism)?.type ?? 0 };
+}
+
+/**
+ * A request, read as its client writes it, or else as clients of other releases do.
+ * @returns the request, and the dialect in which it made sense
+ * @throws RequestError for an unknown call, another signature, fields that end early or make no sense
+ */
+export function decodeRequest(body: Uint8Array, dialect: Dialect): Request & { readonly dialect: Dialect } {
+  const r = new Reader(body, "request");
+  try {
+    return decode(r, body, dialect);
+  } catch (error) {
+    if (!(error instanceof CodecError) || error instanceof RequestError) throw error;
+    throw new RequestError("CKR_DEVICE_ERROR", error);
+  }
+}
+
+function decode(r: Reader, body: Uint8Array, dialect: Dialect): Request & { readonly dialect: Dialect } {
+  const number = r.u32();
+  const call = callByNumber(number);
+  if (call === undefined) {
+    throw new RequestError("CKR_FUNCTION_NOT_SUPPORTED", {
+      path: "request",
+      offset: 0,
+      fault: `there is no call ${number}`,
+    });
+  }
+  const { request } = FORMS[call];
+  const path = `request/${call}`;
+  r.path = path;
+  requireSignature(r, request.signature);
+  const variants = variantsOf(request.atoms, dialect);
+  if (variants.length === 1) return { call, fields: readFields(r, request.atoms, dialect, undefined), dialect };
+  const start = r.offset;
+  let first: CodecError | undefined;
+  for (const variant of variants) {
+    const attempt = new Reader(body.subarray(start), path, start);
+    try {
+      const fields = readFields(attempt, request.atoms, variant, undefined);
+      attempt.end();
+      requirePlausible(attempt, fields);
+      return { call, fields, dialect: variant };
+    } catch (error) {
+      if (!(error instanceof CodecError)) throw error;
+      first ??= error;
+    }
+  }
+  // What follows the last field is passed over, where nothing else explains it.
+  if (request.atoms.includes("fA")) return { call, fields: readFields(r, request.atoms, dialect, undefined), dialect };
+  throw new RequestError("CKR_MECHANISM_INVALID", first!);
+}
+
+function requireSignature(r: Reader, expected: Uint8Array): void {
+  const start = r.offset;
+  const length = r.u32();
+  if (length > LONGEST_SIGNATURE) r.fail(`a signature of ${length} characters`, start);
+  const given = r.take(length);
+  if (!sameBytes(given, expected)) {
+    r.fail(
+      `signature ${JSON.stringify(fromUtf8(given))} where ${JSON.stringify(fromUtf8(expected))} is expected`,
+      start,
+    );
+  }
+}
+
+/** In which dialects a request may be written: one, where it is the same in all. */
+function variantsOf(atoms: readonly Atom[], dialect: Dialect): readonly Dialect[] {
+  if (dialect.extended) return [dialect];
+  if (atoms.includes("M")) return mechanismVariants(dialect);
+  return atoms.includes("fA") ? nestingVariants(dialect) : [dialect];
+}
+
+/** Attributes within attributes are as many as their room has place for: else it was something else that was read. */
+function requirePlausible(r: Reader, fields: Fields): void {
+  const requests = fields.at(-1);
+  if (!Array.isArray(requests)) return;
+  for (const { room, nested = [] } of requests as WireRequest[]) {
+    if (nested.length > room / SMALLEST_ATTRIBUTE) r.fail(`${nested.length} attributes in a room of ${room} bytes`);
+  }
+}
+
+function readFields(
+  r: Reader,
+  atoms: readonly Atom[],
+  dialect: Dialect,
+  asked: Asked | undefined,
+  isOver: (fields: Fields) => boolean = () => false,
+): Fields {
+  const fields: unknown[] = [];
+  const { path } = r;
+  for (const [i, atom] of atoms.entries()) {
+    if (isOver(fields)) break;
+    r.path = `${path}/${i}`;
+    fields.push((ATOMS[atom] as AtomCodec<unknown>).read(r, dialect, asked));
+  }
+  r.path = path;
+  return fields;
+}
+
+/**
+ * The answer to a request. What follows its last field is passed over.
+ * @throws CodecError for the answer to another call, another signature, fields that end early
+ */
+export function decodeResponse(body: Uint8Array, request: Request, dialect: Dialect): Response {
+  const r = new Reader(body, `response/${request.call}`);
+  const number = r.u32();
+  if (number === ERROR.number) {
+    requireSignature(r, ERROR.response.signature);
+    return { rv: readUlong(r) };
+  }
+  const { number: expected, response } = FORMS[request.call];
+  if (number !== expected) r.fail(`call ${number} is answered, not call ${expected}`, 0);
+  requireSignature(r, response.signature);
+  const isOver =
+    request.call === "C_DeriveKey2" ? (fields: Fields) => fields.length === 2 && fields[0] !== 0 : undefined;
+  return { fields: readFields(r, response.atoms, dialect, askedOf(request), isOver) };
+}
