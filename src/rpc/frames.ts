@@ -25,94 +25,101 @@ export function encodeFrame({ code, options, body }: Frame): Uint8Array {
   return frame;
 }
 
+/** A frame that is larger than is taken here: it is passed over. */
+export interface Oversized {
+  readonly code: number;
+  /** `"a body of 4294967295 bytes; at most 16777216 are taken"` */
+  readonly fault: string;
+}
+
 /** Puts frames together from what arrives, however it is cut. */
 export class FrameReader {
   #held = new Uint8Array(0);
   /** How much of `held` is filled. */
   #filled = 0;
-  /** How much of what arrived before the frame under way, for error messages. */
+  /** How much of an oversized frame is still to be passed over. */
+  #skip = 0;
+  /** How much had arrived before the frame under way. */
   #before = 0;
 
   /** Whether a frame has begun and is not complete. */
   get isWithin(): boolean {
-    return this.#filled > 0;
-  }
-
-  /** How many bytes the frame under way still needs, as far as is known; 0 between frames. */
-  get missing(): number {
-    return this.#filled === 0 ? 0 : this.#wanted() - this.#filled;
+    return this.#filled > 0 || this.#skip > 0;
   }
 
   /**
    * Takes what arrived; answers the frames that are complete. Their parts are views of `chunk` where one chunk has the
    * whole frame, so they are to be used, or copied, before the chunk's memory is used again.
-   * @throws CodecError for a code of 0, or a frame larger than is allowed; nothing more can be read then
+   * @throws CodecError for a code of 0; nothing more can be read then
    */
-  take(chunk: Uint8Array): Frame[] {
-    const frames: Frame[] = [];
+  take(chunk: Uint8Array): (Frame | Oversized)[] {
+    const frames: (Frame | Oversized)[] = [];
     let at = 0;
     while (at < chunk.length) {
-      if (this.#filled === 0) {
-        const length = chunk.length - at < HEADER ? undefined : this.#length(chunk, at);
-        if (length !== undefined && chunk.length - at >= length) {
-          frames.push(frameOf(chunk.subarray(at, at + length)));
-          at += length;
-          this.#before += length;
-          continue;
-        }
-      }
-      at += this.#hold(chunk.subarray(at));
-      if (this.#filled >= HEADER && this.#filled === this.#wanted()) {
-        frames.push(frameOf(this.#held.subarray(0, this.#filled)));
-        this.#before += this.#filled;
-        this.#held = new Uint8Array(0);
-        this.#filled = 0;
+      const left = chunk.length - at;
+      if (this.#skip > 0) {
+        const skipped = Math.min(this.#skip, left);
+        this.#skip -= skipped;
+        at += skipped;
+      } else if (this.#filled === 0 && left >= HEADER && left >= lengthOf(chunk, at)) {
+        const length = lengthOf(chunk, at);
+        const bytes = chunk.subarray(at, at + length);
+        frames.push(this.#oversized(bytes) ?? frameOf(bytes));
+        at += length;
+        this.#before += length;
+      } else {
+        at += this.#hold(chunk.subarray(at));
+        const frame = this.#complete();
+        if (frame !== undefined) frames.push(frame);
       }
     }
     return frames;
   }
 
-  /** Keeps what belongs to the frame under way; answers how much that was. */
+  /** Keeps what belongs to the frame under way, or to its header, which says how much that is; answers how much it was. */
   #hold(chunk: Uint8Array): number {
-    let taken = 0;
-    // The header first: it says how much belongs to the frame.
-    while (taken < chunk.length && this.#filled < this.#wanted()) {
-      const wanted = this.#wanted();
-      const part = chunk.subarray(taken, taken + wanted - this.#filled);
-      this.#grow(this.#filled + part.length, wanted);
-      this.#held.set(part, this.#filled);
-      this.#filled += part.length;
-      taken += part.length;
+    const wanted = this.#filled < HEADER ? HEADER : lengthOf(this.#held, 0);
+    const part = chunk.subarray(0, wanted - this.#filled);
+    const size = this.#filled + part.length;
+    if (size > this.#held.length) {
+      // Room for what has come, never for what is only announced; what is outgrown is wiped, for it may hold a PIN.
+      const old = this.#held;
+      this.#held = new Uint8Array(Math.min(Math.max(wanted, 64), Math.max(size, old.length * 2, 64)));
+      this.#held.set(old.subarray(0, this.#filled));
+      old.fill(0);
     }
-    return taken;
+    this.#held.set(part, this.#filled);
+    this.#filled = size;
+    return part.length;
   }
 
-  #wanted(): number {
-    return this.#filled < HEADER ? HEADER : this.#length(this.#held, 0);
+  /** The frame under way, once it is complete, or once its header says that it is too large. */
+  #complete(): Frame | Oversized | undefined {
+    if (this.#filled < HEADER) return undefined;
+    const length = lengthOf(this.#held, 0);
+    const oversized = this.#oversized(this.#held);
+    if (oversized !== undefined) this.#skip = length - this.#filled;
+    else if (this.#filled < length) return undefined;
+    const bytes = this.#held.subarray(0, this.#filled);
+    this.#held = new Uint8Array(0);
+    this.#filled = 0;
+    this.#before += length;
+    return oversized ?? frameOf(bytes);
   }
 
-  /** Room for what has come, never for what is only announced; what is outgrown is wiped, for it may hold a PIN. */
-  #grow(size: number, wanted: number): void {
-    if (size <= this.#held.length) return;
-    const old = this.#held;
-    this.#held = new Uint8Array(Math.min(wanted, Math.max(size, old.length * 2, 256)));
-    this.#held.set(old.subarray(0, this.#filled));
-    old.fill(0);
-  }
-
-  /** The length of the frame that starts there, header included. */
-  #length(bytes: Uint8Array, at: number): number {
-    const view = new DataView(bytes.buffer, bytes.byteOffset + at, HEADER);
+  #oversized(header: Uint8Array): Oversized | undefined {
+    const view = new DataView(header.buffer, header.byteOffset, HEADER);
     const [code, options, body] = [view.getUint32(0), view.getUint32(4), view.getUint32(8)];
     if (code === 0) throw new CodecError("frame/code", this.#before, "it is 0");
-    if (options > MAX_OPTIONS) {
-      throw new CodecError("frame/options", this.#before + 4, `${options} bytes; at most ${MAX_OPTIONS} are taken`);
-    }
-    if (body > MAX_BODY) {
-      throw new CodecError("frame/body", this.#before + 8, `${body} bytes; at most ${MAX_BODY} are taken`);
-    }
-    return HEADER + options + body;
+    if (options > MAX_OPTIONS) return { code, fault: `options of ${options} bytes; at most ${MAX_OPTIONS} are taken` };
+    return body > MAX_BODY ? { code, fault: `a body of ${body} bytes; at most ${MAX_BODY} are taken` } : undefined;
   }
+}
+
+/** The length of the frame whose header starts there, header included. */
+function lengthOf(bytes: Uint8Array, at: number): number {
+  const view = new DataView(bytes.buffer, bytes.byteOffset + at, HEADER);
+  return HEADER + view.getUint32(4) + view.getUint32(8);
 }
 
 function frameOf(bytes: Uint8Array): Frame {

@@ -155,10 +155,18 @@ export function encodeRequest({ call, fields }: Request, dialect: Dialect): Uint
 }
 
 export function encodeResponse(request: Request, response: Response, dialect: Dialect): Uint8Array {
-  if ("rv" in response) return encode(ERROR.number, ERROR.response, [response.rv], dialect, undefined);
+  if ("rv" in response) return encodeError(response.rv);
   const { number, response: written } = FORMS[request.call];
   // With a return value other than OK, a derivation's answer ends before the key.
   return encode(number, written, response.fields, dialect, askedOf(request));
+}
+
+/** An answer that is a return value alone. */
+export function encodeError(rv: Ulong): Uint8Array {
+  const { signature } = ERROR.response;
+  const w = new Writer().u32(ERROR.number).u32(signature.length).bytes(signature);
+  writeUlong(w, rv);
+  return w.finish();
 }
 
 function encode(

@@ -12,9 +12,6 @@ export type CFunction = KoffiFunc<(...args: Ulong[]) => Ulong>;
 /** What a C argument is declared as. */
 export type CType = "ulong" | "uint8_t" | "uintptr_t";
 
-/** The values of a call, by the names of its row in spec/functions.ts. */
-export type Values = Readonly<Record<string, unknown>>;
-
 /** A way of calling, and the arenas that go with it. */
 export interface Calling {
   /** Answers CK_RV. The arguments are read before it returns. */

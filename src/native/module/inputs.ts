@@ -3,12 +3,12 @@
  * @module
  */
 import { utf8 } from "../../codec/bytes.ts";
+import { checkBytes, checkSize, checkTemplate, checkUlong } from "../../cryptoki/checks.ts";
 import { CryptokiError } from "../../cryptoki/errors.ts";
 import type { Attribute, InitArgs, Mechanism, Ulong } from "../../cryptoki/port.ts";
 import { CALL_FLAGS } from "../../spec/flags.ts";
 import type { InputKind } from "../../spec/functions.ts";
 import { spaceFor } from "./arena.ts";
-import { checkBytes, checkSize, checkTemplate, checkUlong } from "./checks.ts";
 import { INIT_ARGS, TRIPLE, ULONG } from "./layout.ts";
 import { changedBytes, changedParameter, parameterSpace, putMechanism } from "./parameters.ts";
 import type { PlanBuilder } from "./plan.ts";

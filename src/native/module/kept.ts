@@ -7,9 +7,10 @@
  * @module
  */
 import { after } from "../../cryptoki/awaitable.ts";
+import type { Values } from "../../cryptoki/describe.ts";
 import type { Awaitable, Mechanism, Ulong } from "../../cryptoki/port.ts";
 import { Arena } from "./arena.ts";
-import type { Calling, Values } from "./calling.ts";
+import type { Calling } from "./calling.ts";
 import { changedParameter } from "./parameters.ts";
 import type { AnyReply } from "./plan.ts";
 

@@ -7,12 +7,13 @@
 import { existsSync, statSync } from "node:fs";
 import koffi, { type LibraryHandle, type TypeObject } from "koffi";
 import { after } from "../../cryptoki/awaitable.ts";
+import type { Values } from "../../cryptoki/describe.ts";
 import { CryptokiError } from "../../cryptoki/errors.ts";
 import type { Args, Awaitable, FunctionName, Reply, Ulong, Version } from "../../cryptoki/port.ts";
 import { FUNCTIONS, type FunctionRow } from "../../spec/functions.ts";
 import { CKR, returnName } from "../../spec/returns.ts";
 import { Arena, peek } from "./arena.ts";
-import type { Calling, CFunction, CType, Values } from "./calling.ts";
+import type { Calling, CFunction, CType } from "./calling.ts";
 import { findLibrary } from "./discovery.ts";
 import { elfFault } from "./elf.ts";
 import { ModuleError } from "./errors.ts";

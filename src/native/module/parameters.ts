@@ -5,12 +5,12 @@
 
 import { sameBytes } from "../../codec/bytes.ts";
 import { described } from "../../cryptoki/arguments.ts";
+import { isUlong, shown } from "../../cryptoki/checks.ts";
 import { CryptokiError } from "../../cryptoki/errors.ts";
 import type { FunctionName, Mechanism, ParameterValue, Ulong } from "../../cryptoki/port.ts";
 import { CKM, mechanismName } from "../../spec/mechanisms.ts";
 import { PARAMETERS, type ParameterField, type ParameterName } from "../../spec/parameters.ts";
 import { type Arena, spaceFor } from "./arena.ts";
-import { isUlong, shown } from "./checks.ts";
 import { layOut, POINTER, TRIPLE, ULONG } from "./layout.ts";
 
 type FieldPlan =

@@ -5,12 +5,14 @@
  * room for an output, then everything of variable size. So outputs are read without any memory of the layout.
  * @module
  */
+
+import type { Values } from "../../cryptoki/describe.ts";
+import { describeCall } from "../../cryptoki/describe.ts";
 import { CryptokiError } from "../../cryptoki/errors.ts";
 import type { Awaitable, FunctionName, Ulong } from "../../cryptoki/port.ts";
 import { CKR } from "../../spec/returns.ts";
 import { type Arena, spaceFor } from "./arena.ts";
-import type { Calling, CFunction, CType, Values } from "./calling.ts";
-import { describeCall } from "./describe.ts";
+import type { Calling, CFunction, CType } from "./calling.ts";
 
 /** A reply being put together. */
 export type AnyReply = Record<string, unknown>;

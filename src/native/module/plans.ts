@@ -3,13 +3,13 @@
  * @module
  */
 import { after } from "../../cryptoki/awaitable.ts";
+import { checkSize } from "../../cryptoki/checks.ts";
 import { CryptokiError } from "../../cryptoki/errors.ts";
 import type { Awaitable, FunctionName } from "../../cryptoki/port.ts";
 import { FUNCTIONS, type FunctionRow, type OutputKind } from "../../spec/functions.ts";
 import type { StructureName } from "../../spec/structures.ts";
 import { spaceFor } from "./arena.ts";
 import { attributesPlan } from "./attributes.ts";
-import { checkSize } from "./checks.ts";
 import { INPUTS } from "./inputs.ts";
 import { STRUCTURE_LAYOUTS, ULONG } from "./layout.ts";
 import { type AnyReply, type Plan, PlanBuilder } from "./plan.ts";

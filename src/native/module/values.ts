@@ -1,10 +1,8 @@
 /**
- * Attribute values between the port and C.
+ * Attribute values from the port to C.
  * @module
  */
 import type { Attribute, AttributeValue, Ulong } from "../../cryptoki/port.ts";
-import { attributeKind, type ValueKind } from "../../spec/attributes.ts";
-import { UNAVAILABLE_INFORMATION } from "../../spec/structures.ts";
 import { type Arena, spaceFor } from "./arena.ts";
 import { TRIPLE, ULONG } from "./layout.ts";
 
@@ -63,92 +61,4 @@ function putValue(arena: Arena, row: number, value: AttributeValue): void {
   }
   arena.setPointer(row + TRIPLE.pointer, at);
   arena.setUlong(row + TRIPLE.length, length);
-}
-
-/**
- * How many bytes are offered for a value whose length nobody knows yet. Only what is larger costs another call: a
- * certificate chain, a post-quantum key.
- */
-const FIRST_ROOM: Readonly<Record<ValueKind, number>> = {
-  bool: ULONG, // some modules give a CK_BBOOL as a CK_ULONG
-  ulong: ULONG,
-  class: ULONG,
-  keyType: ULONG,
-  certificateType: ULONG,
-  mechanism: ULONG,
-  hardwareFeature: ULONG,
-  profile: ULONG,
-  text: 256,
-  bytes: 2048,
-  bigint: 1024,
-  der: 1024,
-  date: 8,
-  version: 2,
-  template: 0,
-  mechanisms: 64 * ULONG,
-  ulongs: 64 * ULONG,
-};
-
-/** How many bytes to offer for a first try at this attribute. */
-export function firstRoom(type: number): number {
-  return FIRST_ROOM[attributeKind(type)];
-}
-
-/** Whether a value of this kind always has the same length, so that a first try cannot have been too small. */
-export function hasFixedSize(type: number): boolean {
-  const room = firstRoom(type);
-  return room > 0 && room <= ULONG;
-}
-
-/**
- * The value that a module wrote for an attribute. A length that does not suit the kind is read where that is
- * unambiguous - a CK_ULONG of 1, 2 or 4 bytes, a CK_BBOOL as wide as a CK_ULONG - and is given as raw bytes otherwise.
- */
-export function readValue(arena: Arena, type: number, at: number, length: number): AttributeValue {
-  const kind = attributeKind(type);
-  switch (kind) {
-    case "bool":
-      return readBool(arena.copy(at, length));
-    case "ulong":
-    case "class":
-    case "keyType":
-    case "certificateType":
-    case "mechanism":
-    case "hardwareFeature":
-    case "profile":
-      return length === ULONG ? arena.ulong(at) : readNarrow(arena.copy(at, length));
-    case "mechanisms":
-    case "ulongs":
-      if (length % ULONG !== 0) return arena.copy(at, length);
-      return Array.from({ length: length / ULONG }, (_, i) => arena.ulong(at + i * ULONG));
-    case "template":
-    case "text":
-    case "bytes":
-    case "bigint":
-    case "der":
-    case "date":
-    case "version":
-      return arena.copy(at, length);
-  }
-}
-
-function readBool(bytes: Uint8Array): boolean | Uint8Array {
-  const suits = bytes.length === 1 || bytes.length === 4 || bytes.length === 8;
-  return suits && bytes.subarray(1).every((byte) => byte === 0) ? bytes[0] !== 0 : bytes;
-}
-
-function readNarrow(bytes: Uint8Array): Ulong | Uint8Array {
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
-  switch (bytes.length) {
-    case 1:
-      return view.getUint8(0);
-    case 2:
-      return view.getUint16(0, true);
-    case 4: {
-      const value = view.getUint32(0, true);
-      return value === 0xffff_ffff ? UNAVAILABLE_INFORMATION : value;
-    }
-    default:
-      return bytes;
-  }
 }

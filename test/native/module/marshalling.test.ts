@@ -1,13 +1,15 @@
 /** Marshalling without a module: what is written into an arena is what was given, and fits the space asked for. */
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
+import type { Values } from "../../../src/cryptoki/describe.ts";
 import { CryptokiError } from "../../../src/cryptoki/errors.ts";
+import { valueFromMemory } from "../../../src/cryptoki/memory.ts";
 import type { Attribute, AttributeValue, FunctionName, ParameterValue, Ulong } from "../../../src/cryptoki/port.ts";
 import { Arena } from "../../../src/native/module/arena.ts";
-import type { Calling, CFunction, Values } from "../../../src/native/module/calling.ts";
+import type { Calling, CFunction } from "../../../src/native/module/calling.ts";
 import { TRIPLE } from "../../../src/native/module/layout.ts";
 import { PLANS } from "../../../src/native/module/plans.ts";
-import { putTemplate, readValue, templateSpace } from "../../../src/native/module/values.ts";
+import { putTemplate, templateSpace } from "../../../src/native/module/values.ts";
 import { attributeKind, CKA, type ValueKind } from "../../../src/spec/attributes.ts";
 import { CKM } from "../../../src/spec/mechanisms.ts";
 import { PARAMETERS, type ParameterField, type ParameterName } from "../../../src/spec/parameters.ts";
@@ -58,7 +60,7 @@ function read(arena: Arena, at: number, count: number): Attribute[] {
     const isTemplate = attributeKind(type) === "template";
     return {
       type,
-      value: isTemplate ? read(arena, target, length / TRIPLE.size) : readValue(arena, type, target, length),
+      value: isTemplate ? read(arena, target, length / TRIPLE.size) : valueFromMemory(type, arena.copy(target, length)),
     };
   });
 }

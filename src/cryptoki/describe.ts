@@ -2,10 +2,12 @@
  * What a failed call was about, for its error message. Never a PIN, a value or data.
  * @module
  */
-import type { FunctionName, Mechanism } from "../../cryptoki/port.ts";
-import { FUNCTIONS, type FunctionRow } from "../../spec/functions.ts";
-import { mechanismName } from "../../spec/mechanisms.ts";
-import type { Values } from "./calling.ts";
+import { FUNCTIONS, type FunctionRow } from "../spec/functions.ts";
+import { mechanismName } from "../spec/mechanisms.ts";
+import type { FunctionName, Mechanism } from "./port.ts";
+
+/** The values of a call, by the names of its row in spec/functions.ts. */
+export type Values = Readonly<Record<string, unknown>>;
 
 /** `"session 3, mechanism CKM_ECDSA, key 7"`: the numbers and the mechanism of a call. */
 export function describeCall(fn: FunctionName, values: Values): string {

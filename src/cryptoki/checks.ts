@@ -1,12 +1,13 @@
 /**
- * What callers may hand to C: values that would be written past the arena, or read as something else, are refused before
- * anything is written.
+ * What callers may hand to a module that is not JavaScript: values that would be written elsewhere, or read as something
+ * else, are refused before anything is written.
  * @module
  */
-import { described } from "../../cryptoki/arguments.ts";
-import { CryptokiError } from "../../cryptoki/errors.ts";
-import type { AttributeValue, FunctionName } from "../../cryptoki/port.ts";
-import { attributeName } from "../../spec/attributes.ts";
+
+import { attributeName } from "../spec/attributes.ts";
+import { described } from "./arguments.ts";
+import { CryptokiError } from "./errors.ts";
+import type { AttributeRequest, AttributeValue, FunctionName } from "./port.ts";
 
 /** The largest size that a caller may ask for, in bytes or entries. */
 const MOST = 0x7fff_ffff;
@@ -46,6 +47,15 @@ export function checkTemplate(fn: FunctionName, name: string, template: unknown)
         `${attributeName(type)} is ${shown(value)}, not bytes, a whole number from 0, true or false, or a list`,
       );
     }
+  }
+}
+
+/** @throws CryptokiError CKR_ARGUMENTS_BAD for what are no attributes to read */
+export function checkRequests(fn: FunctionName, requests: unknown): void {
+  if (!Array.isArray(requests)) throw bad(fn, `requests are ${described(requests)}, not a list`);
+  for (const { type, room } of requests as AttributeRequest[]) {
+    checkUlong(fn, "type", type);
+    if (room !== undefined && room !== null) checkSize(fn, `room of ${attributeName(type)}`, room);
   }
 }
 
