@@ -14,6 +14,7 @@ import { type Family, familyOfToken } from "../families/families.ts";
 import type { Declaration, KeyDeclaration, TokenDeclaration } from "../lifecycle/declaration.ts";
 import { nearest } from "../lifecycle/schema/nearest.ts";
 import { type TokenLockOptions, withTokenLocks } from "../lifecycle/token-locks.ts";
+import { resolveModule } from "../modules/address.ts";
 import { declaredModule, defaultStore } from "../modules/declared.ts";
 import type { ModuleReference } from "../modules/index.ts";
 import { declaredPins, type PinContext, pinFor, type TokenPins } from "../pins/roles.ts";
@@ -146,7 +147,7 @@ function fingerprintOf({ fingerprint }: TargetInput): string | undefined {
 /** A module as the command line names it. */
 export function referenceOf(module: string, input: TargetInput): ModuleReference {
   return {
-    module: module.includes("/") ? resolve(module) : module,
+    module: resolveModule(module, process.cwd()),
     ...(input.store === undefined ? defaultStore(module, chosenState(input)) : { store: resolve(input.store) }),
   };
 }

@@ -56,6 +56,8 @@ export type NestedRow = Row & { readonly value?: AttributeValue };
 
 /** One call of C_GetAttributeValue for one object. */
 export interface AttributeAsking {
+  /** Whether {@link askNested} can be asked at all; otherwise only a template attribute's length is known. */
+  readonly canNest: boolean;
   ask(rows: readonly Row[]): Awaitable<Answers>;
   /** Asks for a template attribute, with these rows in it; answers what is in them: types and lengths, or values. */
   askNested(type: number, rows: readonly Row[]): Awaitable<readonly NestedRow[]>;
@@ -93,8 +95,9 @@ class AttributeReading {
       const { length, value } = known.answers[i]!;
       return length !== undefined && value === undefined && room !== null && (room ?? length) >= length ? [i] : [];
     });
-    const templates = wanted.filter((i) => attributeKind(requests[i]!.type) === "template");
-    const plain = wanted.filter((i) => !templates.includes(i));
+    const nested = wanted.filter((i) => attributeKind(requests[i]!.type) === "template");
+    const templates = this.#asking.canNest ? nested : [];
+    const plain = wanted.filter((i) => !nested.includes(i));
     const rows = plain.map((i) => ({ type: requests[i]!.type, room: known.answers[i]!.length! }));
     return after(
       () => (rows.length === 0 ? { rv: OK, answers: [] } : this.#asking.ask(rows)),

@@ -8,6 +8,7 @@ import { parseUri } from "../cryptoki/uri.ts";
 import { PinMemory } from "../pins/memory.ts";
 import { attendedBy, declaredPins } from "../pins/roles.ts";
 import type { PinSource } from "../pins/sources.ts";
+import { resolveModule } from "./address.ts";
 import { openGuarded } from "./guarded.ts";
 import { requireNothingHidden } from "./hidden.ts";
 import type { ModuleReference } from "./index.ts";
@@ -55,7 +56,7 @@ export function requireAllShown(token: DeclaredModule, place: DeclaredPlace, sho
 /** The module of a declared token, its paths resolved. */
 export function declaredModule(token: DeclaredModule, { folder, state }: DeclaredPlace): ModuleReference {
   const { environment, reserved, placement, timeoutMs } = token;
-  const module = token.module.includes("/") ? resolve(folder, token.module) : token.module;
+  const module = resolveModule(token.module, folder);
   const label = token.label ?? (token.uri === undefined ? undefined : parseUri(token.uri).path.token);
   return {
     module,

@@ -5,6 +5,7 @@
 import type { Provider } from "../cryptoki/port.ts";
 import { closeAtExit } from "../host/exit.ts";
 import { ModuleError } from "../native/module/errors.ts";
+import { isPeer } from "./address.ts";
 
 /**
  * Where a native module runs: `direct` on the event loop, for modules that never wait; `thread` in threads of its own in
@@ -14,7 +15,10 @@ export type Placement = "direct" | "thread" | "process";
 
 /** A module and how to open it. */
 export interface ModuleReference {
-  /** The path of a library, or its bare name in the usual folders; `softtoken` is the built-in token. */
+  /**
+   * The path of a library, or its bare name in the usual folders; `softtoken` is the built-in token; `unix:path=/…` and
+   * `|command …` reach a module elsewhere, over p11-kit's protocol.
+   */
   readonly module: string;
   /** Variables that the module reads, set before it is loaded. */
   readonly environment?: Readonly<Record<string, string>>;
@@ -49,6 +53,7 @@ export interface ModuleContext {
  */
 export function openProvider(reference: ModuleReference, context: ModuleContext = {}): Provider {
   if (reference.module === "softtoken") return builtIn(reference);
+  if (isPeer(reference.module)) return remote(reference);
   const { placement, timeoutMs } = reference;
   if (timeoutMs !== undefined && (placement ?? "process") !== "process") {
     throw new ModuleError(reference.module, `a time limit needs placement process, not ${placement}`);
@@ -87,5 +92,29 @@ function builtIn({ module, store, scryptCost, soRecovery }: ModuleReference): Pr
       return provider.open();
     },
     close: () => provider?.close(),
+  };
+}
+
+/** A peer, whose room is loaded only where it is used. */
+function remote(reference: ModuleReference): Provider {
+  if (reference.reserved !== undefined || reference.placement !== undefined) {
+    const what = reference.reserved === undefined ? "placement" : "reserved";
+    throw new ModuleError(reference.module, `${what} is for a library that is loaded here; this one is elsewhere`);
+  }
+  let provider: Provider | undefined;
+  let forget: () => void = () => undefined;
+  return {
+    async open() {
+      const { remoteModule } = await import("./remote.ts");
+      if (provider === undefined) {
+        provider = remoteModule(reference);
+        forget = closeAtExit({ ...provider, isBusy: () => false });
+      }
+      return provider.open();
+    },
+    async close() {
+      await provider?.close();
+      forget();
+    },
   };
 }

@@ -6,12 +6,12 @@
 import type { ChildProcess } from "node:child_process";
 import { setTimeout as delay } from "node:timers/promises";
 import { CryptokiError } from "../cryptoki/errors.ts";
-import type { Args, Cryptoki, FunctionName, Provider, Reply, Ulong } from "../cryptoki/port.ts";
+import type { FunctionName, Provider } from "../cryptoki/port.ts";
 import { startProcess } from "../host/entry.ts";
 import { ModuleError, type NativeModuleOptions } from "../native/module/index.ts";
-import { CALL_FLAGS } from "../spec/flags.ts";
 import { Calls } from "./calls.ts";
 import { type AnswerMessage, compact, fromFailure, LOADED } from "./messages.ts";
+import { type Link, RevivedApplication, waitsForOthers } from "./revived.ts";
 
 export interface ProcessModuleOptions extends NativeModuleOptions {
   /**
@@ -23,8 +23,7 @@ export interface ProcessModuleOptions extends NativeModuleOptions {
 
 const DEFAULT_TIMEOUT_MS = 120_000;
 
-/** How long a child gets to finalise, and then to end, in ms. */
-const FINALISE_MS = 2000;
+/** How long a child gets to end, in ms. */
 const END_MS = 500;
 
 /** Calls run in libuv's pool of the child, which has nothing else to do there: so many at the same time. */
@@ -129,127 +128,11 @@ class Child {
   }
 }
 
-/** Whether a call waits for an event, or for a person at the token's own keypad. */
-function waitsForOthers(fn: FunctionName, args: unknown): boolean {
-  if (fn === "C_WaitForSlotEvent") {
-    return (Number((args as Args<"C_WaitForSlotEvent">).flags) & CALL_FLAGS.CKF_DONT_BLOCK[0]) === 0;
-  }
-  const { pin, oldPin } = args as { pin?: unknown; oldPin?: unknown };
-  return pin === null || oldPin === null;
-}
-
-/**
- * An application in a child. Once its child is gone so are its sessions; the next call that needs none starts another
- * child, initialised as before.
- */
-class RemoteApplication implements Cryptoki {
-  readonly #start: () => Promise<Child>;
-  readonly #timeoutMs: number;
-  #child: Child;
-  #number: number;
-  /** What it was initialised with; undefined while it is not. */
-  #initialised: Args<"C_Initialize"> | undefined;
-  #fresh: Promise<void> | undefined;
-  readonly #sessions = new SessionNames();
-
-  constructor(child: Child, start: () => Promise<Child>, timeoutMs: number) {
-    this.#child = child;
-    this.#number = child.application();
-    this.#start = start;
-    this.#timeoutMs = timeoutMs;
-  }
-
-  async call<F extends FunctionName>(fn: F, args: Args<F>): Promise<Reply<F>> {
-    const { session } = args as { session?: Ulong };
-    const { gone } = this.#child;
-    if (gone !== undefined) {
-      this.#sessions.loseAll(gone);
-      if (session === undefined) {
-        if (fn === "C_Finalize") {
-          this.#initialised = undefined;
-          return {} as Reply<F>;
-        }
-        this.#fresh ??= this.#startAnew(fn).finally(() => {
-          this.#fresh = undefined;
-        });
-      }
-    }
-    if (session === undefined) {
-      await this.#fresh;
-      return this.#opened(fn, await this.#send(fn, args));
-    }
-    const real = this.#sessions.real(fn, session);
-    const reply = await this.#send(fn, real === session ? args : { ...args, session: real });
-    if (fn === "C_CloseSession") this.#sessions.closed(session);
-    return reply;
-  }
-
-  #opened<F extends FunctionName>(fn: F, reply: Reply<F>): Reply<F> {
-    if (fn !== "C_OpenSession") return reply;
-    const { session } = reply as Reply<"C_OpenSession">;
-    return { ...reply, session: this.#sessions.opened(session) };
-  }
-
-  async #send<F extends FunctionName>(fn: F, args: Args<F>): Promise<Reply<F>> {
-    const reply = (await this.#child.call(this.#number, fn, args, this.#timeoutMs)) as Reply<F>;
-    if (fn === "C_Initialize") this.#initialised = args as Args<"C_Initialize">;
-    if (fn === "C_Finalize") this.#initialised = undefined;
-    return reply;
-  }
-
-  /** Another child in place of one that is gone, initialised unless the call is about to do so. */
-  async #startAnew(fn: FunctionName): Promise<void> {
-    this.#child = await this.#start();
-    this.#number = this.#child.application();
-    if (this.#initialised !== undefined && fn !== "C_Initialize") await this.#send("C_Initialize", this.#initialised);
-  }
-
-  /** Finalises, if there is something to finalise and it does not take too long. */
-  async close(): Promise<void> {
-    if (this.#initialised === undefined || this.#child.gone !== undefined) return;
-    const finalised = this.call("C_Finalize", {}).catch(() => {}); // a module that fails here is ended anyway
-    await Promise.race([finalised, delay(FINALISE_MS, undefined, { ref: false })]);
-  }
-}
-
-/** The sessions of one application over several children: the handles of one that is gone may be given anew by the next. */
-class SessionNames {
-  /** By the handle that the caller has: the handle in the child. */
-  readonly #open = new Map<Ulong, Ulong>();
-  /** By the handle that the caller has: why it is lost. */
-  readonly #lost = new Map<Ulong, string>();
-  #next = 2 ** 52;
-
-  opened(real: Ulong): Ulong {
-    const name = this.#lost.has(real) || this.#open.has(real) ? this.#next++ : real;
-    this.#open.set(name, real);
-    return name;
-  }
-
-  closed(name: Ulong): void {
-    this.#open.delete(name);
-  }
-
-  loseAll(reason: string): void {
-    for (const name of this.#open.keys()) this.#lost.set(name, reason);
-    this.#open.clear();
-  }
-
-  /** @throws CryptokiError for a session that is lost */
-  real(fn: FunctionName, name: Ulong): Ulong {
-    const reason = this.#lost.get(name);
-    if (reason !== undefined) {
-      throw new CryptokiError(fn, "CKR_SESSION_HANDLE_INVALID", `session ${name}: ${reason}`, { hints: HINTS });
-    }
-    return this.#open.get(name) ?? name;
-  }
-}
-
 /** A library in a child process of its own. `open` throws a ModuleError if it cannot be loaded there. */
 export function processModule(options: ProcessModuleOptions): Provider {
   const { timeoutMs = DEFAULT_TIMEOUT_MS } = options;
   const children = new Set<Child>();
-  const applications = new Set<RemoteApplication>();
+  const applications = new Set<RevivedApplication>();
   let current: Promise<Child> | undefined;
 
   async function launch(): Promise<Child> {
@@ -267,9 +150,20 @@ export function processModule(options: ProcessModuleOptions): Provider {
     return current;
   }
 
+  /** A new application in a child. */
+  function linkTo(child: Child): Link {
+    const application = child.application();
+    return {
+      get gone() {
+        return child.gone;
+      },
+      call: (fn, args) => child.call(application, fn, args, timeoutMs),
+    };
+  }
+
   return {
     async open() {
-      const application = new RemoteApplication(await living(), living, timeoutMs);
+      const application = new RevivedApplication(linkTo(await living()), async () => linkTo(await living()), HINTS);
       applications.add(application);
       return application;
     },

@@ -6,6 +6,7 @@ import { type Family, familyOfLibrary } from "../families/families.ts";
 import { readVariable } from "../host/environment.ts";
 import { realPath } from "../host/paths.ts";
 import { findLibrary } from "../native/module/discovery.ts";
+import { isPeer, parsePeer } from "./address.ts";
 import type { ModuleReference } from "./index.ts";
 
 /**
@@ -23,6 +24,7 @@ export function reachOf({ module, environment = {}, reserved = "", store = "" }:
 
 /** The family that a module's file name tells, be it written in full, bare, or a link to it. */
 export function familyOfModule(module: string): Family {
+  if (isPeer(module)) return familyOfLibrary("");
   const family = familyOfLibrary(module);
   return family.name === "generic" ? familyOfLibrary(libraryOf(module)) : family;
 }
@@ -30,8 +32,15 @@ export function familyOfModule(module: string): Family {
 /** The file that the loader takes for a module, its links followed; the module's name where there is none. */
 function libraryOf(module: string): string {
   if (module === "softtoken") return module;
+  if (isPeer(module)) return addressOf(module);
   const found = findLibrary(module);
   return found === undefined ? module : realPath(found);
+}
+
+/** A peer's address, the links of a socket's path followed. */
+function addressOf(module: string): string {
+  const peer = parsePeer(module);
+  return peer.kind === "socket" ? `unix:path=${realPath(peer.path)}` : module;
 }
 
 /** A path in one spelling, also behind a prefix such as `sql:`; other text as it is. */

@@ -8,7 +8,7 @@
  */
 import { once } from "node:events";
 import type { Duplex } from "node:stream";
-import { fromUtf8, utf8 } from "../codec/bytes.ts";
+import { sameBytes } from "../codec/bytes.ts";
 import { CodecError } from "../codec/errors.ts";
 import { after, isPromise } from "../cryptoki/awaitable.ts";
 import { CryptokiError } from "../cryptoki/errors.ts";
@@ -18,11 +18,9 @@ import { CKR } from "../spec/returns.ts";
 import { type Dialect, dialectOf, EXTENDED, VERSION } from "./dialect.ts";
 import { encodeFrame, type Frame, FrameReader, type Oversized } from "./frames.ts";
 import { decodeRequest, encodeError, encodeResponse, RequestError } from "./messages.ts";
+import { PRODUCT } from "./product.ts";
 import { toFieldsOf } from "./replies.ts";
 import { toArgs } from "./requests.ts";
-
-/** What a Keywright at either end puts into the options of C_Initialize. */
-export const PRODUCT = utf8("keywright");
 
 const NOTHING = new Uint8Array();
 const GENERAL_ERROR = CKR.CKR_GENERAL_ERROR[0];
@@ -172,7 +170,7 @@ export class ServedConnection {
         if (fn !== "C_Initialize") return { body: answer };
         this.#isInitialised = true;
         // Two Keywrights have more to say to each other than p11-kit's protocol has words for.
-        if (this.#offered < VERSION || fromUtf8(options) !== fromUtf8(PRODUCT)) return { body: answer };
+        if (this.#offered < VERSION || !sameBytes(options, PRODUCT)) return { body: answer };
         this.#dialect = EXTENDED;
         return { body: answer, options: PRODUCT };
       },

@@ -6,6 +6,7 @@ import { resolve } from "node:path";
 import { formatUri, type Pkcs11Uri, parseUri } from "../../cryptoki/uri.ts";
 import { familyOfLibrary } from "../../families/families.ts";
 import type { Declaration, KeyDeclaration } from "../../lifecycle/declaration.ts";
+import { isPeer } from "../../modules/address.ts";
 import { command, EXIT, type ExitCode, flag, type Input } from "../command.ts";
 import type { Io, View } from "../io.ts";
 import { declaredKeys } from "../names.ts";
@@ -74,7 +75,7 @@ export function declaredUri(declaration: Declaration, key: KeyDeclaration): Pkcs
     },
     query: {
       ...(pinFile === undefined ? {} : { "pin-source": `file:${resolve(folder, pinFile)}` }),
-      ...(token.module.includes("/") ? { "module-path": resolve(folder, token.module) } : {}),
+      ...(token.module.includes("/") && !isPeer(token.module) ? { "module-path": resolve(folder, token.module) } : {}),
     },
   };
 }

@@ -24,6 +24,7 @@ import type { Plan } from "./plan.ts";
 
 /** Asks for attributes of one object. */
 class Asking implements AttributeAsking {
+  readonly canNest = true;
   readonly #fn: FunctionName;
   readonly #calling: Calling;
   readonly #cFunction: CFunction;
