@@ -4,7 +4,7 @@ set -euo pipefail
 packages=(
   softhsm2 opensc openssl
   swtpm swtpm-tools libtpm2-pkcs11-1 libtss2-tcti-swtpm0
-  libnss3 libnss3-tools libnss3-dev libp11-kit-dev p11-kit-modules
+  libnss3 libnss3-tools libnss3-dev libp11-kit-dev p11-kit p11-kit-modules
   openssh-client expect
   jq util-linux
 )

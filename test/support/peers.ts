@@ -13,6 +13,7 @@ export const PEERS = {
   nss: { package: "libnss3", file: `${LIB}/libsoftokn3.so` },
   certutil: { package: "libnss3-tools", file: "certutil" },
   "p11-kit-headers": { package: "libp11-kit-dev", file: "/usr/include/p11-kit-1/p11-kit/pkcs11.h" },
+  "p11-kit": { package: "p11-kit", file: "p11-kit" },
   "p11-kit-client": { package: "p11-kit-modules", file: `${LIB}/pkcs11/p11-kit-client.so` },
   "nss-headers": { package: "libnss3-dev", file: "/usr/include/nss/pkcs11t.h" },
   expect: { package: "expect", file: "expect" },
