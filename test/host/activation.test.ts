@@ -1,0 +1,102 @@
+/** systemd's socket activation and notification, in processes that are started as it starts them. Needs dist. */
+import { spawn, spawnSync } from "node:child_process";
+import { once } from "node:events";
+import { closeSync, lstatSync, mkdtempSync, openSync, rmSync } from "node:fs";
+import { connect, createServer, type Server } from "node:net";
+import { tmpdir } from "node:os";
+import { join, resolve } from "node:path";
+import { afterEach, beforeEach, expect, test } from "vitest";
+import { listenAt } from "../../src/host/sockets.ts";
+
+const ACTIVATION = resolve(import.meta.dirname, "../../dist/host/activation.js");
+
+let folder: string;
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), "keywright-activation-"));
+});
+afterEach(() => rmSync(folder, { recursive: true, force: true }));
+
+const descriptorOf = (server: Server) => (server as unknown as { _handle: { fd: number } })._handle.fd;
+
+/** Runs code with these descriptors from 3 on, and LISTEN_PID as its own number unless it is said. */
+function activated(code: string, descriptors: readonly (number | "ignore")[], pid = "$$") {
+  const script = `import { takeActivated } from ${JSON.stringify(ACTIVATION)};\n${code}`;
+  const line = `LISTEN_PID=${pid} LISTEN_FDS=${descriptors.length} LISTEN_FDNAMES=a exec "$0" --input-type=module -e "$1"`;
+  return spawn("sh", ["-c", line, process.execPath, script], { stdio: ["ignore", "pipe", "pipe", ...descriptors] });
+}
+
+async function output(child: ReturnType<typeof activated>): Promise<string> {
+  const chunks: Buffer[] = [];
+  for (const stream of [child.stdout!, child.stderr!]) stream.on("data", (chunk: Buffer) => chunks.push(chunk));
+  await once(child, "close");
+  return Buffer.concat(chunks).toString();
+}
+
+test("a socket that was handed over is served, no child gets it or hears of it, and its file stays", async () => {
+  const path = join(folder, "socket");
+  const server = createServer();
+  await listenAt(server, path);
+  const child = activated(
+    `import { createServer } from "node:net";
+     import { execFileSync } from "node:child_process";
+     const [fd] = takeActivated();
+     const seen = () => execFileSync("sh", ["-c", "env | grep ^LISTEN_; ls -d /proc/$$/fd/3 2>&-; echo no more"]);
+     const server = createServer((socket) => {
+       socket.end(JSON.stringify([fd, takeActivated(), seen().toString()]));
+       server.close();
+     }).listen({ fd });`,
+    [descriptorOf(server)],
+  );
+  // Ours does not accept any more; what is connected to now waits for the child.
+  server.close();
+  const [said] = (await once(connect(path), "data")) as [Buffer];
+  expect(said.toString()).toBe(JSON.stringify([3, [], "no more\n"]));
+  expect(await output(child)).toBe("");
+  expect(lstatSync(path).isSocket()).toBe(true);
+});
+
+test("what is another process's is left alone", async () => {
+  const child = activated(
+    "console.log(JSON.stringify([takeActivated(), process.env.LISTEN_FDS ?? null]))",
+    ["ignore"],
+    "1",
+  );
+  expect(await output(child)).toBe("[[],null]\n");
+});
+
+test("what is no Unix stream socket that listens is refused", async () => {
+  const tcp = createServer().listen(0, "127.0.0.1");
+  await once(tcp, "listening");
+  const file = openSync("/dev/null", "r");
+  for (const fd of [descriptorOf(tcp), file]) {
+    const said = await output(
+      activated("try { takeActivated(); } catch (error) { console.log(error.message); }", [fd]),
+    );
+    expect(said).toBe("file descriptor 3, handed over by LISTEN_FDS, is not a Unix stream socket that listens\n");
+  }
+  closeSync(file);
+  tcp.close();
+});
+
+test("the service manager is told, by a path or a name in the abstract namespace; nobody where nobody asks", async () => {
+  const code = [
+    "import socket, sys",
+    "s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM); s.bind(sys.argv[1].replace('@', chr(0), 1))",
+    "print('there', flush=True); print(s.recv(100).decode(), flush=True)",
+  ].join("\n");
+  const script = `import { notifyServiceManager } from ${JSON.stringify(ACTIVATION)}; notifyServiceManager("READY=1");
+    console.log(process.env.NOTIFY_SOCKET)`;
+  const notify = (variables: object) =>
+    spawnSync(process.execPath, ["--input-type=module", "-e", script], { env: { ...process.env, ...variables } });
+  for (const path of [join(folder, "notify"), `@keywright-test-${process.pid}`]) {
+    const receiver = spawn("python3", ["-c", code, path], { stdio: ["ignore", "pipe", "inherit"] });
+    await once(receiver.stdout, "data");
+    expect(notify({ NOTIFY_SOCKET: path }).stdout.toString()).toBe("undefined\n");
+    const [heard] = (await once(receiver.stdout, "data")) as [Buffer];
+    expect(heard.toString().trim()).toBe("READY=1");
+    await once(receiver, "exit");
+  }
+  expect(notify({}).status).toBe(0);
+  const gone = notify({ NOTIFY_SOCKET: join(folder, "gone") }).stderr.toString();
+  expect(gone).toContain(`cannot tell READY=1 to the service manager at ${join(folder, "gone")}`);
+});
