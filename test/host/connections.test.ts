@@ -7,7 +7,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Worker } from "node:worker_threads";
 import { afterEach, beforeEach, expect, test } from "vitest";
-import { descriptorOf, handOver, peerOf, receiveNow, sendNow } from "../../src/host/connections.ts";
+import { descriptorOf, handOver, peerOf, receiveNow, sendNow, takeOver } from "../../src/host/connections.ts";
 
 let folder: string;
 let path: string;
@@ -175,6 +175,17 @@ test("a hundred connections are handed to two threads, and no descriptor is left
     await once(socket, "close");
     return data.toString();
   }
+});
+
+test("who takes a connection over has it alone, and what was sent before", async () => {
+  const { ours, theirs } = await pair();
+  await new Promise((done) => theirs.write("early", done));
+  const taken = takeOver(handOver(ours));
+  expect(ours.destroyed).toBe(true);
+  expect(String(await once(taken, "data"))).toBe("early");
+  taken.end("bye");
+  expect(String(await once(theirs, "data"))).toBe("bye");
+  theirs.destroy();
 });
 
 test("a socket that Node reads from already is not handed over", async () => {
