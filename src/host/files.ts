@@ -143,14 +143,17 @@ export function requireWritableFolder(path: string): void {
   }
 }
 
-/** @throws HostError for a folder of another user, or one that others can write to */
-export function requireOwnFolder(path: string): void {
+/**
+ * @param otherwise what else can be done about it
+ * @throws HostError for a folder of another user, or one that others can write to
+ */
+export function requireOwnFolder(path: string, otherwise: string): void {
   const { uid, mode } = statSync(path);
   const user = process.getuid?.();
   if (user === undefined || (uid === user && (mode & 0o022) === 0)) return;
   const found = `owner ${uid}, mode ${(mode & 0o7777).toString(8)}`;
   throw new HostError(`${path}: found ${found}, expected owner ${user}, and nobody else who can write to it`, {
-    hints: [`chmod 700 ${path}, if it is yours; else name another folder in KEYWRIGHT_LOCKS`],
+    hints: [`chmod 700 ${path}, if it is yours; else ${otherwise}`],
   });
 }
 

@@ -1,15 +1,17 @@
 /**
- * Where state files live on this machine.
+ * Where state files and sockets live on this machine.
  * @module
  */
+import { existsSync } from "node:fs";
 import { homedir, userInfo } from "node:os";
 import { join, resolve } from "node:path";
+import { HostError } from "./errors.ts";
 
 function root(): boolean {
   return process.getuid?.() === 0;
 }
 
-/** `$STATE_DIRECTORY` may name several folders, separated by colons (systemd.exec(5)); the first is ours. */
+/** `$STATE_DIRECTORY` and `$RUNTIME_DIRECTORY` may name several folders, separated by colons (systemd.exec(5)); the first is ours. */
 function first(folders: string | undefined): string | undefined {
   return folders === undefined || folders === "" ? undefined : folders.split(":")[0];
 }
@@ -24,6 +26,24 @@ export function stateFolder(): string {
     first(env.STATE_DIRECTORY) ??
     (root() ? "/var/lib/keywright" : join(env.XDG_STATE_HOME || join(homedir(), ".local/state"), "keywright"))
   );
+}
+
+/**
+ * The folder for what ends with the session or the machine, sockets: `$RUNTIME_DIRECTORY`, else /run/keywright for root,
+ * else `$XDG_RUNTIME_DIR/keywright`, which is /run/user/UID/keywright where the variable is not set (su, cron).
+ * @throws HostError where there is none of these
+ */
+export function runtimeFolder(): string {
+  const { RUNTIME_DIRECTORY: service, XDG_RUNTIME_DIR: session } = process.env;
+  const given = first(service);
+  if (given !== undefined) return given;
+  if (root()) return "/run/keywright";
+  if (session !== undefined && session !== "") return join(session, "keywright");
+  const usual = `/run/user/${process.getuid?.()}`;
+  if (existsSync(usual)) return join(usual, "keywright");
+  throw new HostError("there is no runtime folder for sockets: $XDG_RUNTIME_DIR is not set", {
+    hints: ["log in as this user (loginctl enable-linger keeps the folder), or name the socket's path"],
+  });
 }
 
 /**

@@ -16,6 +16,17 @@ export interface Libc {
   getRecordLock(fd: number, lock: RecordLock): number;
   /** poll(2) of one descriptor. 0 where nothing is there within the time; 1, or -1 with {@link errno}. */
   poll(request: PollRequest, count: 1, timeoutMs: number): number;
+  /** fcntl(F_DUPFD_CLOEXEC): another descriptor of the same, which no child inherits. It, or -1. */
+  duplicate(fd: number): number;
+  /** getsockopt(2) of SOL_SOCKET into `value`, whose length `length` says and is told. 0, or -1. */
+  getSocketOption(fd: number, option: number, value: Uint8Array, length: [number]): number;
+  /** How many bytes were read or taken; 0 at the end; -1 with {@link errno}. */
+  recv(fd: number, into: Uint8Array, length: number, flags: number): number;
+  send(fd: number, bytes: Uint8Array, length: number, flags: number): number;
+  /** socket(2): a descriptor, or -1. */
+  socket(domain: number, type: number, protocol: number): number;
+  /** To a socket of this address, struct sockaddr. */
+  sendto(fd: number, bytes: Uint8Array, length: number, flags: number, to: Uint8Array, size: number): number;
   errno(): number;
 }
 
@@ -35,14 +46,20 @@ interface PollRequest {
   revents: number;
 }
 
+/** flock(2) */
+export const LOCK_EX = 2;
+export const LOCK_NB = 4;
+
 /** poll(2): there is something to read, or the end. */
 export const POLLIN = 1;
 
 const F_SETFD = 2;
+const F_DUPFD_CLOEXEC = process.platform === "darwin" ? 67 : 1030;
+const SOL_SOCKET = process.platform === "darwin" ? 0xffff : 1;
 const F_GETLK = 5;
 const F_WRLCK = 1;
 const F_UNLCK = 2;
-const FD_CLOEXEC = 1;
+export const FD_CLOEXEC = 1;
 
 let loaded: Libc | undefined;
 
@@ -61,12 +78,23 @@ export function libc(): Libc {
   const recordLock = koffi.struct({ l_type: "short", l_whence: "short", l_start: "long", l_len: "long", l_pid: "int" });
   const pollRequest = koffi.struct({ fd: "int", events: "short", revents: "short" });
   const poll = library.func("poll", "int", [koffi.inout(koffi.pointer(pollRequest)), "unsigned long", "int"]);
+  const getsockopt = library.func("getsockopt", "int", ["int", "int", "int", "void *", "_Inout_ uint32_t *"]) as (
+    fd: number,
+    level: number,
+    ...rest: [option: number, value: Uint8Array, length: [number]]
+  ) => number;
   const lockPointer = koffi.inout(koffi.pointer(recordLock));
   loaded = {
     flock,
     setDescriptorFlags: (fd, flags) => fcntl(fd, F_SETFD, "int", flags),
     getRecordLock: (fd, lock) => fcntl(fd, F_GETLK, lockPointer, lock),
     poll: poll as Libc["poll"],
+    duplicate: (fd) => fcntl(fd, F_DUPFD_CLOEXEC, "int", 3),
+    getSocketOption: (fd, option, value, length) => getsockopt(fd, SOL_SOCKET, option, value, length),
+    recv: library.func("recv", "long", ["int", "void *", "size_t", "int"]) as Libc["recv"],
+    send: library.func("send", "long", ["int", "void *", "size_t", "int"]) as Libc["send"],
+    socket: library.func("socket", "int", ["int", "int", "int"]) as Libc["socket"],
+    sendto: library.func("sendto", "long", ["int", "void *", "size_t", "int", "void *", "uint32_t"]) as Libc["sendto"],
     errno: () => koffi.errno(),
   };
   return loaded;

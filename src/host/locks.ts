@@ -7,10 +7,8 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { explainSystem, HostError, systemCode } from "./errors.ts";
 import { makePrivateFolder } from "./files.ts";
-import { libc } from "./libc.ts";
+import { LOCK_EX, LOCK_NB, libc } from "./libc.ts";
 
-const LOCK_EX = 2;
-const LOCK_NB = 4;
 /** EAGAIN, which is also EWOULDBLOCK, on Linux. */
 const EAGAIN = 11;
 const POLL_MS = 50;

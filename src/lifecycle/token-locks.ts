@@ -44,7 +44,7 @@ function ownFolder(): string {
       first ??= error;
       continue;
     }
-    requireOwnFolder(folder);
+    requireOwnFolder(folder, "name another folder in KEYWRIGHT_LOCKS");
     return folder;
   }
   throw new HostError(`no place for the locks on tokens: ${first?.message}`, {

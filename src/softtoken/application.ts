@@ -106,17 +106,27 @@ export class Application {
   readonly db: Database;
   readonly patience: Patience;
   readonly settings: Settings;
-  isInitialized = false;
   readonly sessions = new Map<number, Session>();
   readonly tokens = new Map<number, OpenToken>();
+  readonly #initialized: Set<Application>;
   #lastHandle = 0;
   #epoch = -1;
   #lookedAt = 0n;
 
-  constructor(patience: Patience, settings: Settings) {
+  /** @param initialized where it stands from C_Initialize to C_Finalize, and not longer: a server opens many */
+  constructor(patience: Patience, settings: Settings, initialized: Set<Application>) {
     this.db = patience.db;
     this.patience = patience;
     this.settings = settings;
+    this.#initialized = initialized;
+  }
+
+  get isInitialized(): boolean {
+    return this.#initialized.has(this);
+  }
+
+  initialize(): void {
+    this.#initialized.add(this);
   }
 
   /** A number that was not given out before in this application. */
@@ -202,7 +212,7 @@ export class Application {
   /** Ends everything. */
   finalize(): void {
     for (const session of [...this.sessions.values()]) this.closeSession(session);
-    this.isInitialized = false;
+    this.#initialized.delete(this);
   }
 }
 

@@ -58,13 +58,10 @@ export function softToken(options: SoftTokenOptions): Provider {
     /** @throws StoreError if the file is not a store, or one of a newer version */
     open() {
       patience ??= new Patience(Database.open(options.store, "create"));
-      const app = new Application(patience, settings);
-      applications.add(app);
-      return cryptokiOf(app);
+      return cryptokiOf(new Application(patience, settings, applications));
     },
     close() {
       for (const app of applications) app.finalize();
-      applications.clear();
       patience?.db.close();
       patience = undefined;
     },

@@ -32,7 +32,7 @@ type Inside = { readonly [F in FunctionName]?: (app: Application, args: Args<F>)
 const INSIDE: Inside = {
   C_Initialize(app) {
     if (app.isInitialized) return refuse("CKR_CRYPTOKI_ALREADY_INITIALIZED");
-    app.isInitialized = true;
+    app.initialize();
     return {};
   },
   C_Finalize(app) {

@@ -7,7 +7,8 @@
  *   C_GenerateRandom     never returns
  *   C_SeedRandom         crashes
  *   C_DigestInit         takes 300 ms
- *   C_WaitForSlotEvent   returns when C_Finalize was called, or never with ODD_STUBBORN in the environment
+ *   C_WaitForSlotEvent   first tells the slots in ODD_EVENTS of the environment, a digit each; then it returns when
+ *                        C_Finalize was called, or never with ODD_STUBBORN in the environment
  *   C_Finalize           says so on standard output, with ODD_STUBBORN
  *   C_Finalize and loading never return where ODD_HANGS is "finalize" or "load"; C_Initialize where it is "initialize"
  *   C_EncryptInit        writes an initialisation vector of its own into CK_GCM_PARAMS
@@ -31,7 +32,7 @@ typedef struct { byte *iv; ulong iv_length, iv_bits; byte *aad; ulong aad_length
 typedef struct { void *mutex[4]; ulong flags; const char *reserved; } init_args;
 typedef struct { byte *name; void *list; ulong flags; } interface;
 
-enum { OK = 0, ARGUMENTS_BAD = 7, NOT_SUPPORTED = 0x54, TOO_SMALL = 0x150, NOT_INITIALIZED = 0x190, ALREADY = 0x191 };
+enum { OK = 0, ARGUMENTS_BAD = 7, NO_EVENT = 8, NOT_SUPPORTED = 0x54, TOO_SMALL = 0x150, NOT_INITIALIZED = 0x190, ALREADY = 0x191 };
 
 static char reserved[33];
 static int initialised, times;
@@ -134,6 +135,10 @@ static ulong digest_init(ulong session, mechanism *m) {
 }
 
 static ulong wait_for_slot_event(ulong flags, ulong *slot, void *unused) {
+  static int told;
+  const char *events = getenv("ODD_EVENTS");
+  if (events && events[told]) return *slot = events[told++] - '0', OK;
+  if (flags & 1) return NO_EVENT;
   if (getenv("ODD_STUBBORN")) for (;;) pause();
   pthread_mutex_lock(&lock);
   while (initialised) pthread_cond_wait(&ended, &lock);
