@@ -22,6 +22,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   x509: ["spec", "codec", "cryptoki"],
   families: ["spec", "cryptoki"],
   modules: ["spec", "codec", "host", "cryptoki", "pins", "native/module", "softtoken", "rpc", "layers", "families"],
+  serving: ["spec", "cryptoki", "host", "pins", "layers", "modules", "rpc"],
   lifecycle: ["spec", "cryptoki", "pins", "x509", "families", "host"],
   doors: ["*"],
   cli: ["*"],

@@ -41,6 +41,7 @@ await build({
     command: "src/cli/main.ts",
     "module-thread": "src/modules/thread-main.ts",
     "module-process": "src/modules/process-main.ts",
+    "serve-thread": "src/serving/worker-main.ts",
   },
 });
 const name = createHash("sha256").update(readFileSync("dist/bin/command.js")).digest("hex").slice(0, 16);

@@ -105,5 +105,11 @@ export const COMMANDS: readonly CommandEntry[] = [
   ),
   entry("random", "random bytes from a token", () => import("./commands/random.ts")),
   entry("mechanism list", "list what a token can do", () => import("./commands/mechanism-list.ts")),
+  entry("serve", "serve tokens to other programs, over p11-kit's protocol", () => import("./commands/serve.ts")),
+  entry(
+    "module-path",
+    "print the library that programs load to use what keywright serve or exec offers",
+    () => import("./commands/module-path.ts"),
+  ),
   entry("completion", "print the completion script of a shell", () => import("./commands/completion.ts")),
 ];

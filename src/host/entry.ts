@@ -11,7 +11,7 @@ import { scrubbedEnvironment } from "./environment.ts";
 import { keepDescriptors } from "./libc.ts";
 
 /** The entry scripts that tools/build.mjs makes in dist/bin. */
-export type EntryName = "module-thread" | "module-process";
+export type EntryName = "module-thread" | "module-process" | "serve-thread";
 
 const PACKAGE = "keywright";
 

@@ -77,6 +77,11 @@ export class ServedConnection {
     else if (this.#pending === "C_WaitForSlotEvent") void this.#finalise();
   }
 
+  /** Closes the connection now; the call under way is not answered any more. */
+  cut(): void {
+    this.#stream.destroy();
+  }
+
   #take(chunk: Uint8Array): void {
     if (this.#isClosing) return;
     let rest = chunk;

@@ -1,0 +1,126 @@
+/**
+ * What the commands share that hand tokens to other programs: which tokens, with whose PIN, and how clients find them.
+ * @module
+ */
+import { availableParallelism } from "node:os";
+import type { Pin } from "../cryptoki/pin.ts";
+import type { Structure } from "../cryptoki/port.ts";
+import { formatUri, matchesToken, type Pkcs11Uri, parseUri } from "../cryptoki/uri.ts";
+import { findLibrary } from "../native/module/discovery.ts";
+import { ModuleError } from "../native/module/errors.ts";
+import { attendedBy, pinFor } from "../pins/roles.ts";
+import type { ServicePlan } from "../serving/service.ts";
+import { flag, text } from "./command.ts";
+import { CommandError, UsageError } from "./errors.ts";
+import type { Io } from "./io.ts";
+import { chosenState } from "./surroundings.ts";
+import { findTarget, pinContext, pinsAt, TARGET_OPTIONS, type Target, type TargetInput } from "./target.ts";
+
+/** Options of every command that serves tokens. */
+export const SERVING_OPTIONS = {
+  ...TARGET_OPTIONS,
+  unlock: flag("log clients in from here: they need no PIN, and none that they send is taken"),
+  uninitialised: flag("offer slots whose token was never initialised too, so that clients can make one"),
+  workers: text("N", "threads that connections are spread over (default: one for each core)"),
+} as const;
+
+/** What the command line says of it. */
+export interface ServingInput extends TargetInput {
+  readonly words: readonly string[];
+  readonly unlock: boolean;
+  readonly uninitialised: boolean;
+  readonly workers: string | undefined;
+}
+
+/** Tokens to serve, and where their PINs come from. */
+export interface Serving {
+  readonly plan: ServicePlan;
+  /** The tokens, as URIs. */
+  readonly uris: readonly string[];
+  pin(info: Structure<"tokenInfo">): Promise<Uint8Array>;
+}
+
+/** The tokens that the command line names; without a word, those of the module. */
+export async function findServing(input: ServingInput, io: Io): Promise<Serving> {
+  const words = input.words.length === 0 ? [undefined] : input.words;
+  const targets: { target: Target; uri: string }[] = [];
+  for (const word of words) {
+    const target = await findTarget(word, input, io);
+    targets.push({ target, uri: tokenUri(target) });
+  }
+  const readers = targets.map(({ target, uri }) => {
+    const pins = pinsAt(target, io);
+    const name = target.declared?.name ?? target.uri.path.token ?? uri;
+    return {
+      uri: parseUri(uri),
+      name,
+      attended: attendedBy(pins)("USER"),
+      read: pinFor(pins, "USER", pinContext(target, name, io)),
+    };
+  });
+  const without = readers.find(({ read }) => read === undefined);
+  if (input.unlock && without !== undefined) {
+    throw new UsageError(`--unlock needs the user PIN of ${without.name}`, [
+      "declare it (pin), give a source with --pin, or run this at a terminal",
+    ]);
+  }
+  return {
+    plan: {
+      offers: targets.map(({ target, uri }) => ({ reference: target.reference, uris: [uri] })),
+      state: chosenState(input),
+      unlock: input.unlock,
+      attended: readers.every(({ attended }) => attended),
+      uninitialised: input.uninitialised,
+    },
+    uris: targets.map(({ uri }) => uri),
+    async pin(info) {
+      const reader = readers.find(({ uri }) => matchesToken(ofToken(uri), { slot: 0, token: info }));
+      if (reader?.read === undefined)
+        throw new CommandError(`no PIN is known of the token ${JSON.stringify(info.label)}`);
+      return bytesOf(await reader.read());
+    },
+  };
+}
+
+/** What a URI says of the token itself: the slot is known where it is served. */
+function ofToken({ path: { token, manufacturer, model, serial } }: Pkcs11Uri): Pkcs11Uri {
+  const said = Object.entries({ token, manufacturer, model, serial }).filter(([, value]) => value !== undefined);
+  return { path: Object.fromEntries(said), query: {} };
+}
+
+function bytesOf(pin: Pin): Uint8Array {
+  const bytes = pin.use((given) => Uint8Array.from(given));
+  pin.wipe();
+  return bytes;
+}
+
+/** The token alone of what a target names. */
+function tokenUri({ uri }: Target): string {
+  const { object: _object, id: _id, type: _type, ...path } = uri.path;
+  return formatUri({ path, query: {} });
+}
+
+/** How many threads. @throws UsageError */
+export function workersOf({ workers }: ServingInput): number {
+  if (workers === undefined) return availableParallelism();
+  const count = Number(workers);
+  if (/^\d+$/.test(workers) && count >= 1 && count <= 64) return count;
+  throw new UsageError(`--workers takes a number from 1 to 64, not ${JSON.stringify(workers)}`);
+}
+
+/** The address of a socket, as p11-kit's client reads it: percent-decoded. */
+export function addressOf(path: string): string {
+  return `unix:path=${path.replaceAll("%", "%25")}`;
+}
+
+/** The variable in which p11-kit's client looks for its server. */
+export const ADDRESS_VARIABLE = "P11_KIT_SERVER_ADDRESS";
+
+/** The library that programs load to use what is served. @throws ModuleError when it is not on this machine */
+export function clientLibrary(): string {
+  const found = findLibrary("p11-kit-client.so");
+  if (found !== undefined) return found;
+  throw new ModuleError("p11-kit-client.so", "it is not on this machine", {
+    hints: ["on Debian: apt-get install p11-kit-modules"],
+  });
+}
