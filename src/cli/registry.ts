@@ -106,6 +106,7 @@ export const COMMANDS: readonly CommandEntry[] = [
   entry("random", "random bytes from a token", () => import("./commands/random.ts")),
   entry("mechanism list", "list what a token can do", () => import("./commands/mechanism-list.ts")),
   entry("serve", "serve tokens to other programs, over p11-kit's protocol", () => import("./commands/serve.ts")),
+  entry("exec", "run a program with tokens that it can use, served to it alone", () => import("./commands/exec.ts")),
   entry(
     "module-path",
     "print the library that programs load to use what keywright serve or exec offers",

@@ -9,6 +9,7 @@ import { formatUri, matchesToken, type Pkcs11Uri, parseUri } from "../cryptoki/u
 import { findLibrary } from "../native/module/discovery.ts";
 import { ModuleError } from "../native/module/errors.ts";
 import { attendedBy, pinFor } from "../pins/roles.ts";
+import type { PinSource } from "../pins/sources.ts";
 import type { ServicePlan } from "../serving/service.ts";
 import { flag, text } from "./command.ts";
 import { CommandError, UsageError } from "./errors.ts";
@@ -27,7 +28,8 @@ export const SERVING_OPTIONS = {
 /** What the command line says of it. */
 export interface ServingInput extends TargetInput {
   readonly words: readonly string[];
-  readonly unlock: boolean;
+  /** `where known`: if there is a source of every token's user PIN. */
+  readonly unlock: boolean | "where known";
   readonly uninitialised: boolean;
   readonly workers: string | undefined;
 }
@@ -38,6 +40,8 @@ export interface Serving {
   /** The tokens, as URIs. */
   readonly uris: readonly string[];
   pin(info: Structure<"tokenInfo">): Promise<Uint8Array>;
+  /** The environment variables that PINs come from. */
+  readonly variables: readonly string[];
 }
 
 /** The tokens that the command line names; without a word, those of the module. */
@@ -49,7 +53,8 @@ export async function findServing(input: ServingInput, io: Io): Promise<Serving>
     targets.push({ target, uri: tokenUri(target) });
   }
   const readers = targets.map(({ target, uri }) => {
-    const pins = pinsAt(target, io);
+    // A person is asked where that was wanted, and not for what may need no PIN at all.
+    const pins = input.unlock === true ? pinsAt(target, io) : target.pins;
     const name = target.declared?.name ?? target.uri.path.token ?? uri;
     return {
       uri: parseUri(uri),
@@ -59,7 +64,8 @@ export async function findServing(input: ServingInput, io: Io): Promise<Serving>
     };
   });
   const without = readers.find(({ read }) => read === undefined);
-  if (input.unlock && without !== undefined) {
+  const isUnlocked = input.unlock === "where known" ? without === undefined : input.unlock;
+  if (isUnlocked && without !== undefined) {
     throw new UsageError(`--unlock needs the user PIN of ${without.name}`, [
       "declare it (pin), give a source with --pin, or run this at a terminal",
     ]);
@@ -68,11 +74,12 @@ export async function findServing(input: ServingInput, io: Io): Promise<Serving>
     plan: {
       offers: targets.map(({ target, uri }) => ({ reference: target.reference, uris: [uri] })),
       state: chosenState(input),
-      unlock: input.unlock,
+      unlock: isUnlocked,
       attended: readers.every(({ attended }) => attended),
       uninitialised: input.uninitialised,
     },
     uris: targets.map(({ uri }) => uri),
+    variables: targets.flatMap(({ target: { pins } }) => [pins.pin, pins.soPin]).flatMap(variableOf),
     async pin(info) {
       const reader = readers.find(({ uri }) => matchesToken(ofToken(uri), { slot: 0, token: info }));
       if (reader?.read === undefined)
@@ -94,6 +101,10 @@ function bytesOf(pin: Pin): Uint8Array {
   return bytes;
 }
 
+function variableOf(source: PinSource | Pin | undefined): string[] {
+  return source !== undefined && "env" in source ? [source.env] : [];
+}
+
 /** The token alone of what a target names. */
 function tokenUri({ uri }: Target): string {
   const { object: _object, id: _id, type: _type, ...path } = uri.path;
@@ -101,11 +112,20 @@ function tokenUri({ uri }: Target): string {
 }
 
 /** How many threads. @throws UsageError */
-export function workersOf({ workers }: ServingInput): number {
-  if (workers === undefined) return availableParallelism();
+export function workersOf({ workers }: Pick<ServingInput, "workers">, usual: number = availableParallelism()): number {
+  if (workers === undefined) return usual;
   const count = Number(workers);
   if (/^\d+$/.test(workers) && count >= 1 && count <= 64) return count;
   throw new UsageError(`--workers takes a number from 1 to 64, not ${JSON.stringify(workers)}`);
+}
+
+/** Tells what clients were refused, if that was asked for. */
+export function reporter(verbose: boolean, io: Io): (fault: string, error: string, hints: readonly string[]) => void {
+  return (fault, error, hints) => {
+    if (!verbose) return;
+    io.tell(`keywright: ${fault}${error === "" ? "" : `: ${error}`}`);
+    for (const hint of hints) io.tell(`keywright: hint: ${hint}`);
+  };
 }
 
 /** The address of a socket, as p11-kit's client reads it: percent-decoded. */

@@ -15,7 +15,15 @@ import { Workers } from "../../serving/workers.ts";
 import { command, EXIT, type ExitCode, flag, type Input, offering, text } from "../command.ts";
 import { UsageError } from "../errors.ts";
 import type { Io } from "../io.ts";
-import { ADDRESS_VARIABLE, addressOf, findServing, SERVING_OPTIONS, type Serving, workersOf } from "../serving.ts";
+import {
+  ADDRESS_VARIABLE,
+  addressOf,
+  findServing,
+  reporter,
+  SERVING_OPTIONS,
+  type Serving,
+  workersOf,
+} from "../serving.ts";
 import { SHELLS, type Shell, serveView } from "../views/serve.ts";
 
 export const spec = command({
@@ -55,15 +63,6 @@ export async function run(input: Input<typeof spec>, io: Io): Promise<ExitCode> 
   if (input.stdio && input.socket !== undefined) throw new UsageError("--stdio and --socket exclude each other");
   const serving = await findServing(input, io);
   return input.stdio ? serveStdio(serving, input, io) : serveSocket(serving, workers, input, shell as Shell, io);
-}
-
-/** Tells what clients were refused, if that was asked for. */
-function reporter(verbose: boolean, io: Io): (fault: string, error: string, hints: readonly string[]) => void {
-  return (fault, error, hints) => {
-    if (!verbose) return;
-    io.tell(`keywright: ${fault}${error === "" ? "" : `: ${error}`}`);
-    for (const hint of hints) io.tell(`keywright: hint: ${hint}`);
-  };
 }
 
 async function serveStdio(serving: Serving, input: Input<typeof spec>, io: Io): Promise<ExitCode> {
