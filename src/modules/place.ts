@@ -3,10 +3,12 @@
  * @module
  */
 import type { Provider } from "../cryptoki/port.ts";
+import { readVariable } from "../host/environment.ts";
 import { leaveInterrupt } from "../host/exit.ts";
 import { conflict, type NativeModuleOptions, type NativeProvider, nativeModule } from "../native/module/index.ts";
 import type { ModuleContext, ModuleReference } from "./index.ts";
 import { processModule } from "./process.ts";
+import { familyOfModule } from "./reach.ts";
 import { threadModule } from "./thread.ts";
 
 /** A provider that tells whether a call is inside C. */
@@ -29,6 +31,17 @@ function interruptible(provider: NativeProvider): Closable {
   };
 }
 
+/** The variables of this process that say where the library's tokens are: a child gets no others that are not declared. */
+function inherited(path: string): Record<string, string> {
+  const names = familyOfModule(path).located ?? [];
+  return Object.fromEntries(
+    names.flatMap((name) => {
+      const value = readVariable(name);
+      return value === undefined ? [] : [[name, value]];
+    }),
+  );
+}
+
 /** @throws ModuleError if there is no such library or it is for another machine */
 export function place(reference: ModuleReference, context: ModuleContext): Closable {
   const { module: path, environment, reserved, timeoutMs } = reference;
@@ -42,5 +55,12 @@ export function place(reference: ModuleReference, context: ModuleContext): Closa
     return placement === "direct" ? interruptible(nativeModule(options)) : threadModule(options);
   }
   // A child can always be ended, so it never keeps this process from ending.
-  return { ...processModule({ ...options, ...(timeoutMs === undefined ? {} : { timeoutMs }) }), isBusy: () => false };
+  return {
+    ...processModule({
+      ...options,
+      environment: { ...inherited(path), ...environment },
+      ...(timeoutMs === undefined ? {} : { timeoutMs }),
+    }),
+    isBusy: () => false,
+  };
 }
