@@ -2,12 +2,13 @@
  * Connections that are served, each with an application of its own and the layers over it.
  * @module
  */
+import { Socket } from "node:net";
 import type { Duplex } from "node:stream";
 import { CryptokiError } from "../cryptoki/errors.ts";
 import type { Cryptoki } from "../cryptoki/port.ts";
-import type { Peer } from "../host/connections.ts";
+import { descriptorOf, type Peer, receiveNow, sendNow } from "../host/connections.ts";
 import type { Applications, Started } from "../modules/pool.ts";
-import { ServedConnection } from "../rpc/server.ts";
+import { ServedConnection, type Shortcut } from "../rpc/server.ts";
 
 /** What every connection is served with. */
 export interface Service {
@@ -16,6 +17,13 @@ export interface Service {
   layered(application: Cryptoki, client: Peer | undefined): Cryptoki;
   /** Told what went wrong that a client is told as a return value only. */
   report(fault: string, error: unknown): void;
+}
+
+function shortcutOf(socket: Socket): Shortcut {
+  return {
+    receive: (into) => receiveNow(descriptorOf(socket), into),
+    send: (bytes) => sendNow(descriptorOf(socket), bytes),
+  };
 }
 
 /** How long calls under way get to be answered when the server ends, in ms. */
@@ -43,7 +51,10 @@ export class Connections {
     const started = await this.#start();
     // What has closed meanwhile says so no more.
     if (!stream.destroyed) {
-      const connection = new ServedConnection(stream, layered(started.cryptoki, client), { report });
+      const connection = new ServedConnection(stream, layered(started.cryptoki, client), {
+        report,
+        ...(stream instanceof Socket ? { shortcut: shortcutOf(stream) } : {}),
+      });
       this.#open.add(connection);
       if (this.#isEnding) connection.finish();
       await connection.ended;
