@@ -7,10 +7,10 @@ import { closeAtExit } from "../host/exit.ts";
 import { ModuleError } from "../native/module/errors.ts";
 
 /**
- * Where a native module runs: `direct` on the event loop, for modules that never wait; `thread` in threads of its own in
+ * Where a native module runs: `none` on the event loop, for modules that never wait; `thread` in threads of its own in
  * this process; `process` in a child process, which alone survives a crash and can be ended when it hangs.
  */
-export type Placement = "direct" | "thread" | "process";
+export type Isolation = "none" | "thread" | "process";
 
 /** A module and how to open it. */
 export interface ModuleReference {
@@ -20,7 +20,7 @@ export interface ModuleReference {
   readonly environment?: Readonly<Record<string, string>>;
   /** What `pReserved` of C_Initialize points to (NSS). */
   readonly reserved?: string;
-  readonly placement?: Placement;
+  readonly isolation?: Isolation;
   /** How long a call may take, in ms, before the module counts as hung. Only a process can be ended: it implies one. */
   readonly timeoutMs?: number;
   /** Where the objects live: the file of the built-in token, or a folder of SoftHSM2, TPM2 or NSS (see guarded.ts). */
@@ -36,22 +36,22 @@ export interface ModuleReference {
 /** What the caller knows about modules that the reference does not say. */
 export interface ModuleContext {
   /** Where a module runs whose reference does not say; `thread` if absent. */
-  readonly placement?: Placement;
+  readonly isolation?: Isolation;
 }
 
 /**
  * A provider of the module. It is closed when the process ends through `host/exit`.
  *
  * One library is one instance per process: if it is in this process already with another environment or `pReserved`, it
- * gets a process of its own whatever the placement.
+ * gets a process of its own whatever the isolation.
  * Its `open` throws ModuleError if there is no such library or it is for another machine.
- * @throws ModuleError for a time limit that the placement cannot keep
+ * @throws ModuleError for a time limit that the isolation cannot keep
  */
 export function openProvider(reference: ModuleReference, context: ModuleContext = {}): Provider {
   if (reference.module === "softtoken") return builtIn(reference);
-  const { placement, timeoutMs } = reference;
-  if (timeoutMs !== undefined && (placement ?? "process") !== "process") {
-    throw new ModuleError(reference.module, `a time limit needs placement process, not ${placement}`);
+  const { isolation, timeoutMs } = reference;
+  if (timeoutMs !== undefined && (isolation ?? "process") !== "process") {
+    throw new ModuleError(reference.module, `a time limit needs isolation process, not ${isolation}`);
   }
   let placed: Promise<Provider> | undefined;
   let forget: () => void = () => undefined;

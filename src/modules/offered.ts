@@ -67,7 +67,7 @@ export interface OfferOptions {
 
 /**
  * What is offered of modules as they are declared, guarded. The built-in token keeps applications apart; a library gets a
- * process for each, whatever placement is declared: within one process it has one login for all.
+ * process for each, whatever isolation is declared: within one process it has one login for all.
  * @throws ModuleError, StoreError as {@link openGuarded} does
  */
 export function offer(
@@ -92,6 +92,6 @@ export function offer(
 
 function applicationsOf(reference: ModuleReference, guard: GuardContext, ready: number): Applications {
   if (reference.module === "softtoken") return allOfOne(openGuarded(reference, guard));
-  const placed: ModuleReference = { ...reference, placement: "process" };
+  const placed: ModuleReference = { ...reference, isolation: "process" };
   return onePerApplication(() => openGuarded(placed, guard), ready);
 }
