@@ -2,8 +2,9 @@
  * PINs stay home: a layer that logs in on behalf of programs that have no PIN.
  *
  * To them the token asks for its PIN itself (CKF_PROTECTED_AUTHENTICATION_PATH): a login without a PIN is answered with one
- * from here. A PIN that a program sends all the same goes nowhere and is wiped, and whatever sets a PIN is refused. The
- * refusals are CKR_FUNCTION_REJECTED: at a CKR_PIN_… programs ask for another PIN and send that too (NSS, GnuTLS).
+ * from here. A PIN that a program sends all the same (pkcs11-tool --pin, ssh-add) goes nowhere and is wiped, and whatever
+ * sets a PIN is refused. That is CKR_FUNCTION_REJECTED, no CKR_PIN_…: at those people take their PIN for wrong, and type
+ * another one.
  * @module
  */
 
