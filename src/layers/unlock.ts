@@ -32,6 +32,12 @@ export function unlock(options: UnlockOptions): (inner: Cryptoki) => Cryptoki {
   };
 }
 
+/** Not by `|`, which makes 0x80000000 negative. */
+function withPad(flags: Ulong): Ulong {
+  if (hasFlag(Number(flags), PAD)) return flags;
+  return typeof flags === "bigint" ? flags + BigInt(PAD) : flags + PAD;
+}
+
 class Unlocking {
   readonly #inner: Cryptoki;
   readonly #options: UnlockOptions;
@@ -52,7 +58,7 @@ class Unlocking {
     C_GetTokenInfo: (args) =>
       after(
         () => this.#inner.call("C_GetTokenInfo", args),
-        ({ info }) => ({ info: { ...info, flags: Number(info.flags) | PAD } }),
+        ({ info }) => ({ info: { ...info, flags: withPad(info.flags) } }),
       ),
     C_Login: (args) => {
       const { session, userType, pin } = args;

@@ -5,6 +5,7 @@
  */
 import type { Cryptoki } from "../cryptoki/port.ts";
 import type { Pkcs11Uri } from "../cryptoki/uri.ts";
+import type { PinMemory } from "../pins/memory.ts";
 import { type GuardContext, openGuarded } from "./guarded.ts";
 import type { ModuleReference } from "./index.ts";
 import { OfferedApplication } from "./offered-application.ts";
@@ -54,11 +55,16 @@ export interface Offer {
   readonly reference: ModuleReference;
   /** Which of the module's tokens; `pkcs11:` alone, parsed, is all of them. */
   readonly tokens: readonly Pkcs11Uri[];
+  /**
+   * Whether a person types the PIN of a role; nobody does where absent. Of several offers of one module the guard takes the
+   * one that spends fewer tries.
+   */
+  readonly attended?: GuardContext["attended"];
 }
 
 export interface OfferOptions {
-  /** For the PIN guard, which is under every login. */
-  readonly guard: GuardContext;
+  /** Of the PIN guard, which is under every login. */
+  readonly memory: PinMemory;
   /** How many processes of each library are started ahead; 1 by default. */
   readonly ready?: number;
   /** Whether tokens that were never initialised are offered too, so that a client may make them; false by default. */
@@ -70,24 +76,22 @@ export interface OfferOptions {
  * process for each, whatever isolation is declared: within one process it has one login for all.
  * @throws ModuleError, StoreError as {@link openGuarded} does
  */
-export function offer(
-  offers: readonly Offer[],
-  { guard, ready = 1, uninitialised = false }: OfferOptions,
-): Applications {
-  const byReach = new Map<string, { reference: ModuleReference; tokens: Pkcs11Uri[] }>();
-  for (const { reference, tokens } of offers) {
-    const reach = reachOf(reference);
-    const same = byReach.get(reach);
-    if (same === undefined) byReach.set(reach, { reference, tokens: [...tokens] });
-    else same.tokens.push(...tokens);
+export function offer(offers: readonly Offer[], options: OfferOptions): Applications {
+  const { memory, ready = 1, uninitialised = false } = options;
+  const byReach = new Map<string, Offer[]>();
+  for (const one of offers) {
+    const reach = reachOf(one.reference);
+    byReach.set(reach, [...(byReach.get(reach) ?? []), one]);
   }
-  return offered(
-    [...byReach.values()].map(({ reference, tokens }) => ({
-      tokens,
+  const modules = [...byReach.values()].map((same): OfferedModule => {
+    const attended: GuardContext["attended"] = (role) => same.every((one) => one.attended?.(role) === true);
+    return {
+      tokens: same.flatMap(({ tokens }) => tokens),
       uninitialised,
-      applications: applicationsOf(reference, guard, ready),
-    })),
-  );
+      applications: applicationsOf(same[0]!.reference, { memory, attended }, ready),
+    };
+  });
+  return offered(modules);
 }
 
 function applicationsOf(reference: ModuleReference, guard: GuardContext, ready: number): Applications {

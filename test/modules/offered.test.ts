@@ -71,7 +71,7 @@ function offering(
 ): Applications {
   const applications = offer(
     offers.map(([reference, ...uris]) => ({ reference, tokens: uris.map(parseUri) })),
-    { guard: { memory: new PinMemory(join(folder, "state")) }, ...options },
+    { memory: new PinMemory(join(folder, "state")), ...options },
   );
   ends.push(() => applications.close());
   return applications;
