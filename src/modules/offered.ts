@@ -3,8 +3,8 @@
  * only the tokens that are offered, in slots and sessions of its own numbers.
  * @module
  */
-import type { Cryptoki } from "../cryptoki/port.ts";
-import type { Pkcs11Uri } from "../cryptoki/uri.ts";
+import type { Cryptoki, Structure, Ulong } from "../cryptoki/port.ts";
+import { matchesToken, type Pkcs11Uri } from "../cryptoki/uri.ts";
 import type { PinMemory } from "../pins/memory.ts";
 import { type GuardContext, openGuarded } from "./guarded.ts";
 import type { ModuleReference } from "./index.ts";
@@ -14,13 +14,12 @@ import { reachOf } from "./reach.ts";
 import { type Choice, SlotNumbers } from "./slots.ts";
 
 /** A module, and which of its tokens are offered. */
-export interface OfferedModule extends Choice {
+interface OfferedModule extends Choice {
   readonly applications: Applications;
 }
 
 /** The tokens of modules, as one. */
-export function offered(modules: readonly OfferedModule[]): Applications {
-  const numbers = new SlotNumbers();
+function offered(modules: readonly OfferedModule[], numbers: SlotNumbers): Applications {
   return {
     async start() {
       const started = await startAll(modules);
@@ -62,6 +61,12 @@ export interface Offer {
   readonly attended?: GuardContext["attended"];
 }
 
+/** What is offered. */
+export interface Offering<O extends Offer> extends Applications {
+  /** The offer that the token in a slot is of, by what the token says of itself: its PIN is that offer's. */
+  offerOf(slot: Ulong, token: Structure<"tokenInfo">): O | undefined;
+}
+
 export interface OfferOptions {
   /** Of the PIN guard, which is under every login. */
   readonly memory: PinMemory;
@@ -76,14 +81,15 @@ export interface OfferOptions {
  * process for each, whatever isolation is declared: within one process it has one login for all.
  * @throws ModuleError, StoreError as {@link openGuarded} does
  */
-export function offer(offers: readonly Offer[], options: OfferOptions): Applications {
+export function offer<O extends Offer>(offers: readonly O[], options: OfferOptions): Offering<O> {
   const { memory, ready = 1, uninitialised = false } = options;
-  const byReach = new Map<string, Offer[]>();
+  const byReach = new Map<string, O[]>();
   for (const one of offers) {
     const reach = reachOf(one.reference);
     byReach.set(reach, [...(byReach.get(reach) ?? []), one]);
   }
-  const modules = [...byReach.values()].map((same): OfferedModule => {
+  const groups = [...byReach.values()];
+  const modules = groups.map((same): OfferedModule => {
     const attended: GuardContext["attended"] = (role) => same.every((one) => one.attended?.(role) === true);
     return {
       tokens: same.flatMap(({ tokens }) => tokens),
@@ -91,7 +97,22 @@ export function offer(offers: readonly Offer[], options: OfferOptions): Applicat
       applications: applicationsOf(same[0]!.reference, { memory, attended }, ready),
     };
   });
-  return offered(modules);
+  const numbers = new SlotNumbers();
+  return {
+    ...offered(modules, numbers),
+    offerOf(slot, token) {
+      const place = numbers.at(slot);
+      if (place === undefined) return undefined;
+      const facts = { slot: place.slot, token };
+      return groups[place.module]!.find(({ tokens }) => tokens.some((uri) => matchesToken(ofToken(uri), facts)));
+    },
+  };
+}
+
+/** Without what it says of the library and of the slot: those are known to be right. */
+function ofToken({ path, query }: Pkcs11Uri): Pkcs11Uri {
+  const rest = Object.entries(path).filter(([name]) => !/^(?:library|slot)-(?!id$)/.test(name));
+  return { path: Object.fromEntries(rest), query };
 }
 
 function applicationsOf(reference: ModuleReference, guard: GuardContext, ready: number): Applications {
