@@ -46,7 +46,7 @@ export async function addKeys(settings: WorkerSettings): Promise<WorkerSettings>
   const module = await openModule(name, {
     state,
     // A library is one instance per process, and this one has others to open.
-    ...(environment === undefined ? {} : { environment, placement: "process" as const }),
+    ...(environment === undefined ? {} : { environment, isolation: "process" as const }),
     ...(store === undefined ? {} : { store }),
   });
   const token = await module.token({ label });

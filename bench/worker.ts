@@ -9,10 +9,10 @@ import { comfortable, port } from "./ours.ts";
 import type { WayName, WorkerSettings } from "./workers.ts";
 
 const WAYS: Record<WayName, GetReady> = {
-  direct: port("direct"),
+  direct: port("none"),
   thread: port("thread"),
   process: port("process"),
-  "built-in": port("direct"),
+  "built-in": port("none"),
   comfortable,
   pkcs11js,
   graphene,

@@ -54,7 +54,7 @@ const OPEN_OPTIONS = members({
     ),
   ),
   reserved: optional(TEXT),
-  placement: optional(oneOf("direct", "thread", "process")),
+  isolation: optional(oneOf("none", "thread", "process")),
   timeoutMs: optional(whole(1)),
   store: optional(TEXT),
   label: optional(TEXT),
@@ -76,7 +76,7 @@ export async function openModule(module: string, options: OpenModuleOptions = {}
   return Module.open(openGuarded(reference, { memory: new PinMemory(state), attended: () => attended }));
 }
 
-const FOR_LIBRARIES = ["environment", "reserved", "placement", "timeoutMs", "label"] as const;
+const FOR_LIBRARIES = ["environment", "reserved", "isolation", "timeoutMs", "label"] as const;
 const FOR_SOFTTOKEN = ["scryptCost", "soRecovery"] as const;
 
 function refuseForeign(module: string, options: OpenModuleOptions): void {
@@ -119,4 +119,4 @@ export * from "./doors/lifecycle.ts";
 export * from "./doors/softtoken.ts";
 export * from "./doors/uri.ts";
 export * from "./doors/x509.ts";
-export type { Placement } from "./modules/index.ts";
+export type { Isolation } from "./modules/index.ts";

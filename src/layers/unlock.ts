@@ -2,8 +2,9 @@
  * PINs stay home: a layer that logs in on behalf of programs that have no PIN.
  *
  * To them the token asks for its PIN itself (CKF_PROTECTED_AUTHENTICATION_PATH): a login without a PIN is answered with one
- * from here. A PIN that a program sends all the same goes nowhere and is wiped, and whatever sets a PIN is refused. The
- * refusals are CKR_FUNCTION_REJECTED: at a CKR_PIN_… programs ask for another PIN and send that too (NSS, GnuTLS).
+ * from here. A PIN that a program sends all the same (pkcs11-tool --pin, ssh-add) goes nowhere and is wiped, and whatever
+ * sets a PIN is refused. That is CKR_FUNCTION_REJECTED, no CKR_PIN_…: at those people take their PIN for wrong, and type
+ * another one.
  * @module
  */
 
@@ -31,6 +32,12 @@ export function unlock(options: UnlockOptions): (inner: Cryptoki) => Cryptoki {
   };
 }
 
+/** Not by `|`, which makes 0x80000000 negative. */
+function withPad(flags: Ulong): Ulong {
+  if (hasFlag(Number(flags), PAD)) return flags;
+  return typeof flags === "bigint" ? flags + BigInt(PAD) : flags + PAD;
+}
+
 class Unlocking {
   readonly #inner: Cryptoki;
   readonly #options: UnlockOptions;
@@ -51,7 +58,7 @@ class Unlocking {
     C_GetTokenInfo: (args) =>
       after(
         () => this.#inner.call("C_GetTokenInfo", args),
-        ({ info }) => ({ info: { ...info, flags: Number(info.flags) | PAD } }),
+        ({ info }) => ({ info: { ...info, flags: withPad(info.flags) } }),
       ),
     C_Login: (args) => {
       const { session, userType, pin } = args;

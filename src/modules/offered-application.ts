@@ -280,5 +280,8 @@ function lowest(versions: readonly Structure<"info">["cryptokiVersion"][]): Stru
 
 /** A slot with a token that is not offered is empty. */
 function empty(info: Structure<"slotInfo">): Structure<"slotInfo"> {
-  return { ...info, flags: Number(info.flags) & ~SLOT_FLAGS.CKF_TOKEN_PRESENT[0] };
+  const present = SLOT_FLAGS.CKF_TOKEN_PRESENT[0];
+  const { flags } = info;
+  if (!hasFlag(Number(flags), present)) return info;
+  return { ...info, flags: typeof flags === "bigint" ? flags - BigInt(present) : flags - present };
 }

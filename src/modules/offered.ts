@@ -3,8 +3,9 @@
  * only the tokens that are offered, in slots and sessions of its own numbers.
  * @module
  */
-import type { Cryptoki } from "../cryptoki/port.ts";
-import type { Pkcs11Uri } from "../cryptoki/uri.ts";
+import type { Cryptoki, Structure, Ulong } from "../cryptoki/port.ts";
+import { matchesToken, type Pkcs11Uri } from "../cryptoki/uri.ts";
+import type { PinMemory } from "../pins/memory.ts";
 import { type GuardContext, openGuarded } from "./guarded.ts";
 import type { ModuleReference } from "./index.ts";
 import { OfferedApplication } from "./offered-application.ts";
@@ -13,13 +14,12 @@ import { reachOf } from "./reach.ts";
 import { type Choice, SlotNumbers } from "./slots.ts";
 
 /** A module, and which of its tokens are offered. */
-export interface OfferedModule extends Choice {
+interface OfferedModule extends Choice {
   readonly applications: Applications;
 }
 
 /** The tokens of modules, as one. */
-export function offered(modules: readonly OfferedModule[]): Applications {
-  const numbers = new SlotNumbers();
+function offered(modules: readonly OfferedModule[], numbers: SlotNumbers): Applications {
   return {
     async start() {
       const started = await startAll(modules);
@@ -54,11 +54,22 @@ export interface Offer {
   readonly reference: ModuleReference;
   /** Which of the module's tokens; `pkcs11:` alone, parsed, is all of them. */
   readonly tokens: readonly Pkcs11Uri[];
+  /**
+   * Whether a person types the PIN of a role; nobody does where absent. Of several offers of one module the guard takes the
+   * one that spends fewer tries.
+   */
+  readonly attended?: GuardContext["attended"];
+}
+
+/** What is offered. */
+export interface Offering<O extends Offer> extends Applications {
+  /** The offer that the token in a slot is of, by what the token says of itself: its PIN is that offer's. */
+  offerOf(slot: Ulong, token: Structure<"tokenInfo">): O | undefined;
 }
 
 export interface OfferOptions {
-  /** For the PIN guard, which is under every login. */
-  readonly guard: GuardContext;
+  /** Of the PIN guard, which is under every login. */
+  readonly memory: PinMemory;
   /** How many processes of each library are started ahead; 1 by default. */
   readonly ready?: number;
   /** Whether tokens that were never initialised are offered too, so that a client may make them; false by default. */
@@ -67,31 +78,45 @@ export interface OfferOptions {
 
 /**
  * What is offered of modules as they are declared, guarded. The built-in token keeps applications apart; a library gets a
- * process for each, whatever placement is declared: within one process it has one login for all.
+ * process for each, whatever isolation is declared: within one process it has one login for all.
  * @throws ModuleError, StoreError as {@link openGuarded} does
  */
-export function offer(
-  offers: readonly Offer[],
-  { guard, ready = 1, uninitialised = false }: OfferOptions,
-): Applications {
-  const byReach = new Map<string, { reference: ModuleReference; tokens: Pkcs11Uri[] }>();
-  for (const { reference, tokens } of offers) {
-    const reach = reachOf(reference);
-    const same = byReach.get(reach);
-    if (same === undefined) byReach.set(reach, { reference, tokens: [...tokens] });
-    else same.tokens.push(...tokens);
+export function offer<O extends Offer>(offers: readonly O[], options: OfferOptions): Offering<O> {
+  const { memory, ready = 1, uninitialised = false } = options;
+  const byReach = new Map<string, O[]>();
+  for (const one of offers) {
+    const reach = reachOf(one.reference);
+    byReach.set(reach, [...(byReach.get(reach) ?? []), one]);
   }
-  return offered(
-    [...byReach.values()].map(({ reference, tokens }) => ({
-      tokens,
+  const groups = [...byReach.values()];
+  const modules = groups.map((same): OfferedModule => {
+    const attended: GuardContext["attended"] = (role) => same.every((one) => one.attended?.(role) === true);
+    return {
+      tokens: same.flatMap(({ tokens }) => tokens),
       uninitialised,
-      applications: applicationsOf(reference, guard, ready),
-    })),
-  );
+      applications: applicationsOf(same[0]!.reference, { memory, attended }, ready),
+    };
+  });
+  const numbers = new SlotNumbers();
+  return {
+    ...offered(modules, numbers),
+    offerOf(slot, token) {
+      const place = numbers.at(slot);
+      if (place === undefined) return undefined;
+      const facts = { slot: place.slot, token };
+      return groups[place.module]!.find(({ tokens }) => tokens.some((uri) => matchesToken(ofToken(uri), facts)));
+    },
+  };
+}
+
+/** Without what it says of the library and of the slot: those are known to be right. */
+function ofToken({ path, query }: Pkcs11Uri): Pkcs11Uri {
+  const rest = Object.entries(path).filter(([name]) => !/^(?:library|slot)-(?!id$)/.test(name));
+  return { path: Object.fromEntries(rest), query };
 }
 
 function applicationsOf(reference: ModuleReference, guard: GuardContext, ready: number): Applications {
   if (reference.module === "softtoken") return allOfOne(openGuarded(reference, guard));
-  const placed: ModuleReference = { ...reference, placement: "process" };
+  const placed: ModuleReference = { ...reference, isolation: "process" };
   return onePerApplication(() => openGuarded(placed, guard), ready);
 }

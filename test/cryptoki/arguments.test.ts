@@ -64,8 +64,8 @@ describe("functions", () => {
       'openModule: options has "placment", which is',
     ],
     [
-      () => (openModule as Untyped)("softtoken", { placement: "loop" }),
-      'openModule: options has "placement" that is a string, not one of direct, thread, process',
+      () => (openModule as Untyped)("softtoken", { isolation: "loop" }),
+      'openModule: options has "isolation" that is a string, not one of none, thread, process',
     ],
     [() => (openModule as Untyped)("softtoken", { scryptCost: 99 }), "is 99, not a whole number from 10 to 20"],
     [() => (Pin.from as Untyped)(1234), "Pin.from: pin is a number, not a text or bytes"],
@@ -90,7 +90,7 @@ describe("functions", () => {
 
 describe("options of another kind of module are refused, not passed over", () => {
   test.each([
-    { placement: "process" },
+    { isolation: "process" },
     { timeoutMs: 5 },
     { reserved: "x" },
     { environment: { A: "b" } },

@@ -1,96 +1,31 @@
-/** Tokens of several modules as one module, and applications that are kept apart. Needs dist. */
-import { mkdirSync, mkdtempSync, readdirSync, renameSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
+/** Tokens of several modules as one module, over the built-in token. */
 import { join } from "node:path";
-import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import { utf8 } from "../../src/codec/bytes.ts";
-import { CryptokiError } from "../../src/cryptoki/errors.ts";
 import { Module } from "../../src/cryptoki/module.ts";
 import { Pin } from "../../src/cryptoki/pin.ts";
-import type { Awaitable, Cryptoki } from "../../src/cryptoki/port.ts";
+import type { Structure } from "../../src/cryptoki/port.ts";
 import { parseUri } from "../../src/cryptoki/uri.ts";
-import type { ModuleReference } from "../../src/modules/index.ts";
+import { unlock } from "../../src/layers/unlock.ts";
 import { openProvider } from "../../src/modules/index.ts";
-import { type OfferOptions, offer } from "../../src/modules/offered.ts";
-import type { Applications } from "../../src/modules/pool.ts";
+import { offer } from "../../src/modules/offered.ts";
 import { PinMemory } from "../../src/pins/memory.ts";
-import { CALL_FLAGS, SLOT_FLAGS } from "../../src/spec/flags.ts";
+import { SLOT_FLAGS } from "../../src/spec/flags.ts";
 import { CKS, CKU } from "../../src/spec/objects.ts";
-import { hasCompiler, odd } from "../support/odd.ts";
-import { peer } from "../support/peers.ts";
-import { softHsm } from "../support/softhsm.ts";
-
-const DONT_BLOCK = CALL_FLAGS.CKF_DONT_BLOCK[0];
-const [SESSION, WRITE] = [4, 6];
-
-async function answer(call: () => Awaitable<unknown>): Promise<string> {
-  try {
-    await call();
-    return "CKR_OK";
-  } catch (error) {
-    if (!(error instanceof CryptokiError)) throw error;
-    return error.message.split(" ")[1]!.replace(/[,:]$/, "");
-  }
-}
-
-let folder: string;
-let ends: (() => Promise<void>)[];
-
-beforeEach(() => {
-  folder = mkdtempSync(join(tmpdir(), "keywright-offered-"));
-  ends = [];
-});
-
-afterEach(async () => {
-  for (const end of ends.reverse()) await end();
-  rmSync(folder, { recursive: true, force: true });
-});
-
-/** Initialises tokens with user PINs. */
-async function make(reference: ModuleReference, labels: readonly string[]): Promise<void> {
-  const module = await Module.open(openProvider(reference));
-  for (const label of labels) {
-    const blank = (await module.tokens()).find((token) => !token.has("CKF_TOKEN_INITIALIZED"))!;
-    await blank.initialise(label, Pin.from("so-pin-1"));
-    await module.tokens();
-    const made = await module.token({ label });
-    await made.initialisePin(Pin.from("so-pin-1"), Pin.from("1234"));
-  }
-  await module.close();
-}
-
-async function softStore(name: string, labels: readonly string[]): Promise<ModuleReference> {
-  const reference = { module: "softtoken", store: join(folder, name), scryptCost: 10 };
-  await make(reference, labels);
-  return reference;
-}
-
-function offering(
-  offers: readonly [ModuleReference, ...string[]][],
-  options: Partial<OfferOptions> = {},
-): Applications {
-  const applications = offer(
-    offers.map(([reference, ...uris]) => ({ reference, tokens: uris.map(parseUri) })),
-    { guard: { memory: new PinMemory(join(folder, "state")) }, ...options },
-  );
-  ends.push(() => applications.close());
-  return applications;
-}
-
-async function client(applications: Applications): Promise<Cryptoki> {
-  const { cryptoki, end } = await applications.start();
-  ends.push(end);
-  await cryptoki.call("C_Initialize", { args: { reserved: "what the client's own module is configured with" } });
-  return cryptoki;
-}
-
-const labelsOf = async (p11: Cryptoki, slots: readonly (number | bigint)[]) => {
-  const labels = [];
-  for (const slot of slots) labels.push((await p11.call("C_GetTokenInfo", { slot })).info.label);
-  return labels;
-};
-
-const slotsOf = async (p11: Cryptoki, tokenPresent = true) => (await p11.call("C_GetSlotList", { tokenPresent })).slots;
+import {
+  answer,
+  client,
+  DONT_BLOCK,
+  ends,
+  folder,
+  labelsOf,
+  make,
+  offering,
+  SESSION,
+  slotsOf,
+  softStore,
+  WRITE,
+} from "../support/offering.ts";
 
 describe("what is offered", () => {
   test("only the chosen tokens of several modules, in slots from 1", async () => {
@@ -237,151 +172,50 @@ describe("what is offered", () => {
     expect(await labelsOf(p11, await slotsOf(p11))).toEqual(["fresh", ""]);
   });
 
+  test("each token is unlocked with the PIN of its own offer", async () => {
+    const one = await softStore("one.db", ["a", "b"]);
+    const owner = await Module.open(openProvider(one));
+    await (await owner.token({ label: "b" })).changePin("USER", Pin.from("1234"), Pin.from("5678"));
+    await owner.close();
+    const all = offer(
+      [
+        { reference: one, tokens: [parseUri("pkcs11:token=a;library-manufacturer=Keywright")], pin: "1234" },
+        { reference: one, tokens: [parseUri("pkcs11:token=b;slot-id=1")], pin: "5678" },
+      ],
+      { memory: new PinMemory(join(folder, "state")) },
+    );
+    ends.push(() => all.close());
+    const pin = (slot: number | bigint, info: Structure<"tokenInfo">) => Pin.from(all.offerOf(slot, info)!.pin);
+    const p11 = unlock({ pin, log: () => undefined })(await client(all));
+    expect(await labelsOf(p11, await slotsOf(p11))).toEqual(["a", "b"]);
+    for (const slot of [1, 2]) {
+      const { session } = await p11.call("C_OpenSession", { slot, flags: SESSION });
+      await p11.call("C_Login", { session, userType: CKU.CKU_USER[0], pin: null });
+      const { info } = await p11.call("C_GetSessionInfo", { session });
+      expect([info.slotID, info.state]).toEqual([slot, CKS.CKS_RO_USER_FUNCTIONS[0]]);
+    }
+  });
+
+  test("a client that ends while it logs in leaves nothing behind", async () => {
+    const applications = offering([[await softStore("one.db", ["a"]), "pkcs11:"]]);
+    const { cryptoki: p11, end } = await applications.start();
+    await p11.call("C_Initialize", { args: {} });
+    const { session } = await p11.call("C_OpenSession", { slot: 1, flags: SESSION });
+    const login = answer(() => p11.call("C_Login", { session, userType: CKU.CKU_USER[0], pin: utf8("1234") }));
+    await end();
+    expect(await login).toMatch(/^CKR_/);
+    const other = await client(applications);
+    const { info } = await other.call("C_GetTokenInfo", { slot: 1 });
+    expect(info.sessionCount).toBe(0);
+    const { session: theirs } = await other.call("C_OpenSession", { slot: 1, flags: SESSION });
+    expect(
+      await answer(() => other.call("C_Login", { session: theirs, userType: CKU.CKU_USER[0], pin: utf8("1234") })),
+    ).toBe("CKR_OK");
+  });
+
   test("a module that tells no slot events has no part in them", async () => {
     const p11 = await client(offering([[await softStore("one.db", ["a"]), "pkcs11:"]]));
     expect(await answer(() => p11.call("C_WaitForSlotEvent", { flags: DONT_BLOCK }))).toBe("CKR_NO_EVENT");
     expect(await answer(() => p11.call("C_WaitForSlotEvent", { flags: 0 }))).toBe("CKR_FUNCTION_NOT_SUPPORTED");
-  });
-});
-
-describe.skipIf(!peer("softhsm2"))("a library, a process for each application", () => {
-  async function hsm(labels: readonly string[]) {
-    const { path: module, environment, tokens, remove } = softHsm();
-    ends.push(async () => remove());
-    const reference: ModuleReference = { module, environment, placement: "process" };
-    await make(reference, labels);
-    return { reference, tokens };
-  }
-
-  test("one client's login is not another's", async () => {
-    const { reference } = await hsm(["a"]);
-    const applications = offering([[{ ...reference, placement: "direct" }, "pkcs11:token=a"]]);
-    const [p11, other] = [await client(applications), await client(applications)];
-    const { session } = await p11.call("C_OpenSession", { slot: 1, flags: SESSION });
-    const { session: theirs } = await other.call("C_OpenSession", { slot: 1, flags: SESSION });
-    await p11.call("C_Login", { session, userType: CKU.CKU_USER[0], pin: utf8("1234") });
-    expect((await p11.call("C_GetSessionInfo", { session })).info.state).toBe(CKS.CKS_RO_USER_FUNCTIONS[0]);
-    expect((await other.call("C_GetSessionInfo", { session: theirs })).info.state).toBe(CKS.CKS_RO_PUBLIC_SESSION[0]);
-  });
-
-  test("beside the built-in token, the lowest version of both is told", async () => {
-    const { reference } = await hsm(["b"]);
-    const p11 = await client(
-      offering([
-        [await softStore("one.db", ["a"]), "pkcs11:"],
-        [reference, "pkcs11:token=b"],
-      ]),
-    );
-    expect(await labelsOf(p11, await slotsOf(p11))).toEqual(["a", "b"]);
-    expect((await p11.call("C_GetInfo", {})).info.cryptokiVersion).toEqual({ major: 2, minor: 40 });
-  });
-
-  test("a token that goes away is not present, and is there again when it comes back", async () => {
-    const { reference, tokens } = await hsm(["a"]);
-    const applications = offering([[reference, "pkcs11:token=a"]]);
-    expect(await slotsOf(await client(applications))).toEqual([1]);
-    const away = join(folder, "away");
-    mkdirSync(away);
-    const names = readdirSync(tokens);
-    for (const name of names) renameSync(join(tokens, name), join(away, name));
-    // SoftHSM2 looks into its folder when it is initialised.
-    const p11 = await client(applications);
-    await p11.call("C_Finalize", {});
-    await p11.call("C_Initialize", { args: {} });
-    expect(await slotsOf(p11)).toEqual([]);
-    expect(await answer(() => p11.call("C_OpenSession", { slot: 1, flags: SESSION }))).toBe("CKR_TOKEN_NOT_PRESENT");
-    for (const name of names) renameSync(join(away, name), join(tokens, name));
-    await p11.call("C_Finalize", {});
-    await p11.call("C_Initialize", { args: {} });
-    expect(await slotsOf(p11)).toEqual([1]);
-  });
-});
-
-describe.skipIf(!hasCompiler)("a library that crashes and hangs", () => {
-  function misbehaving(reference: Partial<ModuleReference> = {}): Applications {
-    const library = odd();
-    ends.push(async () => library.remove());
-    return offering([[{ module: library.path, ...reference }, "pkcs11:"]], { uninitialised: true });
-  }
-
-  test("a crash is an error of its client alone; another goes on, and the next one works", async () => {
-    const applications = misbehaving();
-    const [p11, other] = [await client(applications), await client(applications)];
-    const { session } = await p11.call("C_OpenSession", { slot: 1, flags: SESSION });
-    const { session: theirs } = await other.call("C_OpenSession", { slot: 1, flags: SESSION });
-    expect(await answer(() => p11.call("C_SeedRandom", { session, seed: utf8("x") }))).toBe("CKR_DEVICE_REMOVED");
-    expect(await answer(() => p11.call("C_GetSessionInfo", { session }))).toBe("CKR_SESSION_HANDLE_INVALID");
-    expect((await other.call("C_GetSessionInfo", { session: theirs })).info.slotID).toBe(1);
-    expect(await slotsOf(await client(applications))).toEqual([1]);
-    // It may begin anew itself, with sessions that are not the lost one.
-    const { session: next } = await p11.call("C_OpenSession", { slot: 1, flags: SESSION });
-    expect(next).not.toBe(session);
-    expect((await p11.call("C_GetSessionInfo", { session: next })).info.slotID).toBe(1);
-  });
-
-  test("a hang is an error after the time limit, of its client alone", async () => {
-    const applications = misbehaving({ timeoutMs: 400 });
-    const [p11, other] = [await client(applications), await client(applications)];
-    const { session } = await p11.call("C_OpenSession", { slot: 1, flags: SESSION });
-    const hung = answer(() => p11.call("C_GenerateRandom", { session, length: 8 }));
-    expect(await slotsOf(other)).toEqual([1]);
-    expect(await hung).toBe("CKR_DEVICE_REMOVED");
-    expect(await slotsOf(await client(applications))).toEqual([1]);
-  });
-
-  test("a client that ends while it waits for an event, or hangs, is ended with its process", async () => {
-    const applications = misbehaving();
-    const { cryptoki: p11, end } = await applications.start();
-    await p11.call("C_Initialize", { args: {} });
-    const { session } = await p11.call("C_OpenSession", { slot: 1, flags: SESSION });
-    const waiting = answer(() => p11.call("C_WaitForSlotEvent", { flags: 0 }));
-    const hanging = answer(() => p11.call("C_GenerateRandom", { session, length: 8 }));
-    await end();
-    expect(await Promise.all([waiting, hanging])).toEqual([
-      expect.stringMatching(/CKR_CRYPTOKI_NOT_INITIALIZED|CKR_DEVICE_REMOVED/),
-      "CKR_DEVICE_REMOVED",
-    ]);
-  });
-
-  test("C_Finalize ends what waits for an event, and another wait can begin after it", async () => {
-    const p11 = await client(misbehaving());
-    for (const _time of [1, 2]) {
-      const waiting = answer(() => p11.call("C_WaitForSlotEvent", { flags: 0 }));
-      await slotsOf(p11);
-      await p11.call("C_Finalize", {});
-      expect(await waiting).toBe("CKR_CRYPTOKI_NOT_INITIALIZED");
-      await p11.call("C_Initialize", { args: {} });
-    }
-  });
-
-  test("events of slots that are not offered are passed over, waiting or not, in one module or several", async () => {
-    const library = odd();
-    ends.push(async () => library.remove());
-    const waits = (flags: number) => async (p11: Cryptoki) => (await p11.call("C_WaitForSlotEvent", { flags })).slot;
-    const eventful = (events: string): [ModuleReference, string] => [
-      { module: library.path, environment: { ODD_EVENTS: events } },
-      "pkcs11:slot-id=7",
-    ];
-    for (const wait of [waits(0), waits(DONT_BLOCK)]) {
-      const p11 = await client(offering([eventful("9787")], { uninitialised: true }));
-      expect([await wait(p11), await wait(p11)]).toEqual([1, 1]);
-      expect(await answer(() => waits(DONT_BLOCK)(p11))).toBe("CKR_NO_EVENT");
-      const soft = await softStore(`store-${ends.length}.db`, ["a"]);
-      const several = await client(
-        offering([[soft, "pkcs11:token=a"], eventful("8"), eventful("97")], { uninitialised: true }),
-      );
-      expect(await slotsOf(several)).toEqual([1, 2, 3]);
-      expect(await wait(several)).toBe(3);
-    }
-  });
-
-  test("a library that cannot be loaded is told to each client, and what else was started for it is ended", async () => {
-    const one = await softStore("one.db", ["a"]);
-    const applications = offering([
-      [one, "pkcs11:"],
-      [{ module: "libc.so.6" }, "pkcs11:"],
-    ]);
-    await expect(applications.start()).rejects.toThrow("not a PKCS#11 module");
-    await expect(applications.start()).rejects.toThrow("not a PKCS#11 module");
   });
 });

@@ -4,7 +4,7 @@ import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Provider } from "../../src/cryptoki/port.ts";
-import { type ServeOptions, ServedConnection } from "../../src/rpc/server.ts";
+import { ServedConnection, type ServeOptions } from "../../src/rpc/server.ts";
 
 export interface Served {
   readonly path: string;
