@@ -1,4 +1,4 @@
-/** What a call costs on SoftHSM2: from C, through this library with each isolation, and through others for Node. */
+/** What a call costs on SoftHSM2: from C, through this library in each placement, and through others for Node. */
 import { join } from "node:path";
 import { addKeys, softHsm } from "./stores.ts";
 import { type Row, ratioRow } from "./table.ts";

@@ -5,19 +5,19 @@ import { after } from "../src/cryptoki/awaitable.ts";
 import { ecdsa, mechanism, rsaPkcs1 } from "../src/cryptoki/mechanisms.ts";
 import type { Awaitable, Cryptoki, Ulong } from "../src/cryptoki/port.ts";
 import { openModule, Pin } from "../src/index.ts";
-import { type Isolation, openProvider } from "../src/modules/index.ts";
+import { openProvider, type Placement } from "../src/modules/index.ts";
 import { type GetReady, P256 } from "./others.ts";
 import type { WorkerSettings } from "./workers.ts";
 
 const DATA = new Uint8Array(32).fill(9);
 const RW_SESSION = 6;
 
-export function port(isolation: Isolation): GetReady {
+export function port(placement: Placement): GetReady {
   return async (settings) => {
     const { module, environment, store, label, pin, objects = 1 } = settings;
     const provider = openProvider({
       module,
-      isolation,
+      placement,
       ...(environment === undefined ? {} : { environment }),
       ...(store === undefined ? {} : { store }),
     });

@@ -9,10 +9,10 @@ import { comfortable, port } from "./ours.ts";
 import type { WayName, WorkerSettings } from "./workers.ts";
 
 const WAYS: Record<WayName, GetReady> = {
-  direct: port("none"),
+  direct: port("direct"),
   thread: port("thread"),
   process: port("process"),
-  "built-in": port("none"),
+  "built-in": port("direct"),
   comfortable,
   pkcs11js,
   graphene,

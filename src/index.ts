@@ -33,11 +33,13 @@ import type { Surroundings } from "./lifecycle/access.ts";
 import type { Declaration } from "./lifecycle/declaration.ts";
 import { defaultStore, openDeclared, reachOfDeclared, requireAllShown } from "./modules/declared.ts";
 import { openGuarded } from "./modules/guarded.ts";
-import type { ModuleReference } from "./modules/index.ts";
+import type { ModuleReference, Placement } from "./modules/index.ts";
 import { PinMemory } from "./pins/memory.ts";
 import { type Prompt, readPin } from "./pins/sources.ts";
 
-export interface OpenModuleOptions extends Omit<ModuleReference, "module"> {
+export interface OpenModuleOptions extends Omit<ModuleReference, "module" | "placement"> {
+  /** Where a library runs; what suits its family by default. `process` alone survives its crash, and can be ended. */
+  readonly isolation?: Placement;
   /** The state folder, where the PIN guard remembers; the machine's usual one by default. */
   readonly state?: string;
   /** Whether a person types every PIN that this module is given, so that the last try is theirs to spend; false by default. */
@@ -54,7 +56,7 @@ const OPEN_OPTIONS = members({
     ),
   ),
   reserved: optional(TEXT),
-  isolation: optional(oneOf("none", "thread", "process")),
+  isolation: optional(oneOf("direct", "thread", "process")),
   timeoutMs: optional(whole(1)),
   store: optional(TEXT),
   label: optional(TEXT),
@@ -71,8 +73,9 @@ const OPEN_OPTIONS = members({
 export async function openModule(module: string, options: OpenModuleOptions = {}): Promise<Module> {
   requireArguments("openModule", { module: [module, TEXT], options: [options, OPEN_OPTIONS] });
   refuseForeign(module, options);
-  const { state = stateFolder(), attended = false, ...rest } = options;
-  const reference = { ...defaultStore(module, state), ...rest, module };
+  const { state = stateFolder(), attended = false, isolation, ...rest } = options;
+  const placed = isolation === undefined ? {} : { placement: isolation };
+  const reference = { ...defaultStore(module, state), ...rest, ...placed, module };
   return Module.open(openGuarded(reference, { memory: new PinMemory(state), attended: () => attended }));
 }
 
@@ -119,4 +122,4 @@ export * from "./doors/lifecycle.ts";
 export * from "./doors/softtoken.ts";
 export * from "./doors/uri.ts";
 export * from "./doors/x509.ts";
-export type { Isolation } from "./modules/index.ts";
+export type { Placement } from "./modules/index.ts";

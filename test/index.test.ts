@@ -18,7 +18,7 @@ test.skipIf(!peer("softhsm2"))("a library's declared environment stands, and no 
   const { path, environment, remove } = softHsm();
   onTestFinished(remove);
   const state = folder();
-  const module = await openModule(path, { state, environment, isolation: "none" });
+  const module = await openModule(path, { state, environment, isolation: "direct" });
   expect((await module.info()).manufacturerID).toBe("SoftHSM");
   expect(process.env.SOFTHSM2_CONF).toBe(environment.SOFTHSM2_CONF);
   await module.close();
@@ -42,7 +42,7 @@ test.skipIf(!hasCompiler)("a library that crashes or hangs in a process is told,
   expect(await module.tokens()).toEqual([token]);
   await module.close();
   await expect(openModule(library.path, { ...options, isolation: "thread" })).rejects.toThrow(
-    "a time limit needs isolation process, not thread",
+    "a time limit needs a process of its own, not thread",
   );
 });
 

@@ -4,8 +4,7 @@
  */
 import { availableParallelism } from "node:os";
 import type { Pin } from "../cryptoki/pin.ts";
-import type { Structure } from "../cryptoki/port.ts";
-import { formatUri, matchesToken, type Pkcs11Uri, parseUri } from "../cryptoki/uri.ts";
+import { formatUri } from "../cryptoki/uri.ts";
 import { findLibrary } from "../native/module/discovery.ts";
 import { ModuleError } from "../native/module/errors.ts";
 import { attendedBy, pinFor } from "../pins/roles.ts";
@@ -39,7 +38,8 @@ export interface Serving {
   readonly plan: ServicePlan;
   /** The tokens, as URIs. */
   readonly uris: readonly string[];
-  pin(info: Structure<"tokenInfo">): Promise<Uint8Array>;
+  /** The user PIN of the tokens of an offer, by its place in the plan. */
+  pin(place: number): Promise<Uint8Array>;
   /** The environment variables that PINs come from. */
   readonly variables: readonly string[];
 }
@@ -56,12 +56,7 @@ export async function findServing(input: ServingInput, io: Io): Promise<Serving>
     // A person is asked where that was wanted, and not for what may need no PIN at all.
     const pins = input.unlock === true ? pinsAt(target, io) : target.pins;
     const name = target.declared?.name ?? target.uri.path.token ?? uri;
-    return {
-      uri: parseUri(uri),
-      name,
-      attended: attendedBy(pins)("USER"),
-      read: pinFor(pins, "USER", pinContext(target, name, io)),
-    };
+    return { name, attended: attendedBy(pins)("USER"), read: pinFor(pins, "USER", pinContext(target, name, io)) };
   });
   const without = readers.find(({ read }) => read === undefined);
   const isUnlocked = input.unlock === "where known" ? without === undefined : input.unlock;
@@ -72,33 +67,26 @@ export async function findServing(input: ServingInput, io: Io): Promise<Serving>
   }
   return {
     plan: {
-      offers: targets.map(({ target, uri }) => ({ reference: target.reference, uris: [uri] })),
+      offers: targets.map(({ target, uri }, i) => ({
+        reference: target.reference,
+        uris: [uri],
+        attended: readers[i]!.attended,
+      })),
       state: chosenState(input),
       unlock: isUnlocked,
-      attended: readers.every(({ attended }) => attended),
       uninitialised: input.uninitialised,
     },
     uris: targets.map(({ uri }) => uri),
     variables: targets.flatMap(({ target: { pins } }) => [pins.pin, pins.soPin]).flatMap(variableOf),
-    async pin(info) {
-      const reader = readers.find(({ uri }) => matchesToken(ofToken(uri), { slot: 0, token: info }));
-      if (reader?.read === undefined)
-        throw new CommandError(`no PIN is known of the token ${JSON.stringify(info.label)}`);
-      return bytesOf(await reader.read());
+    async pin(place) {
+      const { read, name } = readers[place]!;
+      if (read === undefined) throw new CommandError(`no PIN is known of ${name}`);
+      const pin = await read();
+      const bytes = pin.use((given) => Uint8Array.from(given));
+      pin.wipe();
+      return bytes;
     },
   };
-}
-
-/** What a URI says of the token itself: the slot is known where it is served. */
-function ofToken({ path: { token, manufacturer, model, serial } }: Pkcs11Uri): Pkcs11Uri {
-  const said = Object.entries({ token, manufacturer, model, serial }).filter(([, value]) => value !== undefined);
-  return { path: Object.fromEntries(said), query: {} };
-}
-
-function bytesOf(pin: Pin): Uint8Array {
-  const bytes = pin.use((given) => Uint8Array.from(given));
-  pin.wipe();
-  return bytes;
 }
 
 function variableOf(source: PinSource | Pin | undefined): string[] {

@@ -17,7 +17,7 @@ export interface Family {
   readonly manufacturer?: RegExp;
   readonly model?: RegExp;
   /** Where its library runs unless declared: see modules/. */
-  readonly isolation: "none" | "thread" | "process";
+  readonly placement: "direct" | "thread" | "process";
   /** Its PINs never lock, whatever its flags say. */
   readonly neverLocks: boolean;
   /** CKF_USER_PIN_COUNT_LOW and CKF_SO_PIN_COUNT_LOW tell of every failure since the last success. */
@@ -56,7 +56,7 @@ export interface Family {
 const GENERIC: Family = {
   name: "generic",
   title: "a PKCS#11 token",
-  isolation: "thread",
+  placement: "thread",
   neverLocks: false,
   showsFailures: false,
   labels: true,
@@ -78,7 +78,7 @@ export const FAMILIES: readonly Family[] = [
     title: "the built-in token",
     manufacturer: /^Keywright$/,
     model: /^softtoken$/,
-    isolation: "none",
+    placement: "direct",
     showsFailures: true,
     soMakesKeys: false,
   },
@@ -88,7 +88,7 @@ export const FAMILIES: readonly Family[] = [
     title: "SoftHSM2",
     library: /^libsofthsm2\.so$/,
     manufacturer: /^SoftHSM project$/,
-    isolation: "none",
+    placement: "direct",
     // It sets CKF_USER_PIN_COUNT_LOW after a failure and never counts on.
     neverLocks: true,
     showsFailures: true,
@@ -104,7 +104,7 @@ export const FAMILIES: readonly Family[] = [
     library: /^libtpm2_pkcs11\.so/,
     model: /TPM|SW/i,
     manufacturer: /^(?:IBM|Infineon|STMicro|Nuvoton|Intel|AMD|Microsoft|swtpm).*/i,
-    isolation: "thread",
+    placement: "thread",
     curves: ["secp256r1", "secp384r1"],
     usages: ["sign", "decrypt"],
     omitsFalse: true,
@@ -128,7 +128,7 @@ export const FAMILIES: readonly Family[] = [
     title: "NSS softokn",
     library: /^libsoftokn3\.so$/,
     manufacturer: /^Mozilla Foundation$/,
-    isolation: "none",
+    placement: "direct",
     neverLocks: true,
     curves: ["secp256r1", "secp384r1", "secp521r1"],
     initialise: "pin",

@@ -78,7 +78,7 @@ const onLoop = new Set<object>();
 
 /**
  * From now on SIGINT, SIGTERM and SIGHUP end the process by {@link exit}, a second one at once. They are noticed by the
- * event loop: a module that may block has to be called elsewhere (isolation `thread` or `process`), but for Ctrl-C, see
+ * event loop: a module that may block has to be called elsewhere (placement `thread` or `process`), but for Ctrl-C, see
  * {@link leaveInterrupt}.
  * @param first done before all else when a signal begins to end the process
  */

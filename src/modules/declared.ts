@@ -55,7 +55,7 @@ export function requireAllShown(token: DeclaredModule, place: DeclaredPlace, sho
 
 /** The module of a declared token, its paths resolved. */
 export function declaredModule(token: DeclaredModule, { folder, state }: DeclaredPlace): ModuleReference {
-  const { environment, reserved, isolation, timeoutMs } = token;
+  const { environment, reserved, placement, timeoutMs } = token;
   const module = resolveModule(token.module, folder);
   const label = token.label ?? (token.uri === undefined ? undefined : parseUri(token.uri).path.token);
   return {
@@ -64,7 +64,7 @@ export function declaredModule(token: DeclaredModule, { folder, state }: Declare
     ...(label === undefined ? {} : { label }),
     ...(environment === undefined ? {} : { environment }),
     ...(reserved === undefined ? {} : { reserved }),
-    ...(isolation === undefined ? {} : { isolation }),
+    ...(placement === undefined ? {} : { placement }),
     ...(timeoutMs === undefined ? {} : { timeoutMs }),
   };
 }

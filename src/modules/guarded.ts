@@ -30,7 +30,7 @@ export function openGuarded(
 ): Provider {
   const { reference, prepare } = locate(wanted);
   const family = familyOfModule(reference.module);
-  const provider = openProvider(reference, { isolation: family.isolation });
+  const provider = openProvider(reference, { placement: family.placement });
   const options = {
     memory: context.memory,
     attended: context.attended ?? (() => false),

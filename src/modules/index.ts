@@ -8,10 +8,10 @@ import { ModuleError } from "../native/module/errors.ts";
 import { isPeer } from "./address.ts";
 
 /**
- * Where a native module runs: `none` on the event loop, for modules that never wait; `thread` in threads of its own in
+ * Where a native module runs: `direct` on the event loop, for modules that never wait; `thread` in threads of its own in
  * this process; `process` in a child process, which alone survives a crash and can be ended when it hangs.
  */
-export type Isolation = "none" | "thread" | "process";
+export type Placement = "direct" | "thread" | "process";
 
 /** A module and how to open it. */
 export interface ModuleReference {
@@ -24,7 +24,7 @@ export interface ModuleReference {
   readonly environment?: Readonly<Record<string, string>>;
   /** What `pReserved` of C_Initialize points to (NSS). */
   readonly reserved?: string;
-  readonly isolation?: Isolation;
+  readonly placement?: Placement;
   /** How long a call may take, in ms, before the module counts as hung. Only a process can be ended: it implies one. */
   readonly timeoutMs?: number;
   /** Where the objects live: the file of the built-in token, or a folder of SoftHSM2, TPM2 or NSS (see guarded.ts). */
@@ -40,23 +40,23 @@ export interface ModuleReference {
 /** What the caller knows about modules that the reference does not say. */
 export interface ModuleContext {
   /** Where a module runs whose reference does not say; `thread` if absent. */
-  readonly isolation?: Isolation;
+  readonly placement?: Placement;
 }
 
 /**
  * A provider of the module. It is closed when the process ends through `host/exit`.
  *
  * One library is one instance per process: if it is in this process already with another environment or `pReserved`, it
- * gets a process of its own whatever the isolation.
+ * gets a process of its own whatever the placement.
  * Its `open` throws ModuleError if there is no such library or it is for another machine.
- * @throws ModuleError for a time limit that the isolation cannot keep
+ * @throws ModuleError for a time limit that the placement cannot keep
  */
 export function openProvider(reference: ModuleReference, context: ModuleContext = {}): Provider {
   if (reference.module === "softtoken") return builtIn(reference);
   if (isPeer(reference.module)) return remote(reference);
-  const { isolation, timeoutMs } = reference;
-  if (timeoutMs !== undefined && (isolation ?? "process") !== "process") {
-    throw new ModuleError(reference.module, `a time limit needs isolation process, not ${isolation}`);
+  const { placement, timeoutMs } = reference;
+  if (timeoutMs !== undefined && (placement ?? "process") !== "process") {
+    throw new ModuleError(reference.module, `a time limit needs a process of its own, not ${placement}`);
   }
   let placed: Promise<Provider> | undefined;
   let forget: () => void = () => undefined;
@@ -97,8 +97,8 @@ function builtIn({ module, store, scryptCost, soRecovery }: ModuleReference): Pr
 
 /** A peer, whose room is loaded only where it is used. */
 function remote(reference: ModuleReference): Provider {
-  if (reference.reserved !== undefined || reference.isolation !== undefined) {
-    const what = reference.reserved === undefined ? "isolation" : "reserved";
+  if (reference.reserved !== undefined || reference.placement !== undefined) {
+    const what = reference.reserved === undefined ? "placement" : "reserved";
     throw new ModuleError(reference.module, `${what} is for a library that is loaded here; this one is elsewhere`);
   }
   let provider: Provider | undefined;

@@ -6,6 +6,7 @@
 import type { Cryptoki, Structure, Ulong } from "../cryptoki/port.ts";
 import { matchesToken, type Pkcs11Uri } from "../cryptoki/uri.ts";
 import type { PinMemory } from "../pins/memory.ts";
+import { isPeer } from "./address.ts";
 import { type GuardContext, openGuarded } from "./guarded.ts";
 import type { ModuleReference } from "./index.ts";
 import { OfferedApplication } from "./offered-application.ts";
@@ -78,7 +79,7 @@ export interface OfferOptions {
 
 /**
  * What is offered of modules as they are declared, guarded. The built-in token keeps applications apart; a library gets a
- * process for each, whatever isolation is declared: within one process it has one login for all.
+ * process for each, whatever placement is declared: within one process it has one login for all.
  * @throws ModuleError, StoreError as {@link openGuarded} does
  */
 export function offer<O extends Offer>(offers: readonly O[], options: OfferOptions): Offering<O> {
@@ -117,6 +118,6 @@ function ofToken({ path, query }: Pkcs11Uri): Pkcs11Uri {
 
 function applicationsOf(reference: ModuleReference, guard: GuardContext, ready: number): Applications {
   if (reference.module === "softtoken") return allOfOne(openGuarded(reference, guard));
-  const placed: ModuleReference = { ...reference, isolation: "process" };
+  const placed: ModuleReference = isPeer(reference.module) ? reference : { ...reference, placement: "process" };
   return onePerApplication(() => openGuarded(placed, guard), ready);
 }

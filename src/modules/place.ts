@@ -50,9 +50,9 @@ export function place(reference: ModuleReference, context: ModuleContext): Closa
     ...(environment === undefined ? {} : { environment }),
     ...(reserved === undefined ? {} : { reserved }),
   };
-  const isolation = timeoutMs === undefined ? (reference.isolation ?? context.isolation ?? "thread") : "process";
-  if (isolation !== "process" && conflict(options) === undefined) {
-    return isolation === "none" ? interruptible(nativeModule(options)) : threadModule(options);
+  const placement = timeoutMs === undefined ? (reference.placement ?? context.placement ?? "thread") : "process";
+  if (placement !== "process" && conflict(options) === undefined) {
+    return placement === "direct" ? interruptible(nativeModule(options)) : threadModule(options);
   }
   // A child can always be ended, so it never keeps this process from ending.
   return {

@@ -1,5 +1,5 @@
 /**
- * Isolation `process`: a module in a child process, with a private channel. What crashes or hangs is the child; every
+ * Placement `process`: a module in a child process, with a private channel. What crashes or hangs is the child; every
  * later `open` gets a new one.
  * @module
  */

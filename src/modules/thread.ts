@@ -1,5 +1,5 @@
 /**
- * Isolation `thread`: a module's calls run in Workers of their own, so that a blocked call blocks neither the event loop
+ * Placement `thread`: a module's calls run in Workers of their own, so that a blocked call blocks neither the event loop
  * nor libuv's pool. There are as many Workers as calls at the same time, up to a limit.
  * @module
  */

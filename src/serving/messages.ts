@@ -2,7 +2,6 @@
  * What a server and its threads say to each other. A PIN is in an answer and nowhere else.
  * @module
  */
-import type { Structure } from "../cryptoki/port.ts";
 import type { Peer } from "../host/connections.ts";
 
 /** To a thread. */
@@ -18,7 +17,7 @@ export type ToWorker =
 /** From a thread. */
 export type FromWorker =
   | { readonly kind: "ended" }
-  /** The PIN of a token is wanted. */
-  | { readonly kind: "pin"; readonly id: number; readonly info: Structure<"tokenInfo"> }
+  /** The PIN of an offer's tokens is wanted. */
+  | { readonly kind: "pin"; readonly id: number; readonly place: number }
   /** Something went wrong that a client is told as a return value only. */
   | { readonly kind: "report"; readonly fault: string; readonly error: string; readonly hints: readonly string[] };

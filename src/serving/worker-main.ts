@@ -19,11 +19,11 @@ const questions = new Map<number, { resolve(pin: Uint8Array): void; reject(error
 let asked = 0;
 
 const service = makeService(workerData as ServicePlan, {
-  pin: (info) =>
+  pin: (place) =>
     new Promise((resolve, reject) => {
       asked += 1;
       questions.set(asked, { resolve, reject });
-      tell({ kind: "pin", id: asked, info });
+      tell({ kind: "pin", id: asked, place });
     }),
   report: (fault, error) => {
     const hints = error instanceof KeywrightError ? error.hints : [];

@@ -81,8 +81,8 @@ export class Workers {
     if (message.kind === "ended") thread.connections -= 1;
     else if (message.kind === "report") this.#host.report(message.fault, message.error, message.hints);
     else {
-      const { id, info } = message;
-      Promise.resolve(this.#host.pin(info)).then(
+      const { id, place } = message;
+      Promise.resolve(this.#host.pin(place)).then(
         (pin) => {
           send(thread.worker, { kind: "answer", id, pin });
           pin.fill(0);

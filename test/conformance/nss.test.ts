@@ -24,7 +24,7 @@ const subject: Subject = {
   },
   async open() {
     const database = nss();
-    const provider = openProvider({ module: database.path, reserved: database.reserved, isolation: "none" });
+    const provider = openProvider({ module: database.path, reserved: database.reserved, placement: "direct" });
     const userPin = utf8("user PIN 1234");
     const p11 = await provider.open();
     await p11.call("C_Initialize", { args: {} });

@@ -37,7 +37,7 @@ const subject: Subject = {
   },
   async open() {
     const tpm = await tpm2();
-    const provider = openProvider({ module: tpm.path, environment: tpm.environment, isolation: "process" });
+    const provider = openProvider({ module: tpm.path, environment: tpm.environment, placement: "process" });
     const [soPin, userPin] = [utf8("so PIN 1234"), utf8("user PIN 1234")];
     await initialiseToken(provider, soPin, userPin);
     return { provider, label: LABEL, soPin, userPin, remove: tpm.remove };

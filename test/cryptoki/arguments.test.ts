@@ -65,7 +65,7 @@ describe("functions", () => {
     ],
     [
       () => (openModule as Untyped)("softtoken", { isolation: "loop" }),
-      'openModule: options has "isolation" that is a string, not one of none, thread, process',
+      'openModule: options has "isolation" that is a string, not one of direct, thread, process',
     ],
     [() => (openModule as Untyped)("softtoken", { scryptCost: 99 }), "is 99, not a whole number from 10 to 20"],
     [() => (Pin.from as Untyped)(1234), "Pin.from: pin is a number, not a text or bytes"],

@@ -27,7 +27,7 @@ export const subjects: Subject[] = [
           name: "SoftHSM2",
           open() {
             const { path, environment, remove } = softHsm();
-            return { provider: openProvider({ module: path, environment, isolation: "none" }), remove };
+            return { provider: openProvider({ module: path, environment, placement: "direct" }), remove };
           },
         },
       ]

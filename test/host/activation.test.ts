@@ -5,6 +5,7 @@ import { closeSync, lstatSync, mkdtempSync, openSync, rmSync } from "node:fs";
 import { connect, createServer, type Server } from "node:net";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
+import { createInterface } from "node:readline";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { notifyServiceManager, takeActivated } from "../../src/host/activation.ts";
 import { listenAt } from "../../src/host/sockets.ts";
@@ -87,11 +88,11 @@ test("the service manager is told, by a path or a name in the abstract namespace
   expect(() => notifyServiceManager("READY=1")).not.toThrow();
   for (const path of [join(folder, "notify"), `@keywright-test-${process.pid}`]) {
     const receiver = spawn("python3", ["-c", code, path], { stdio: ["ignore", "pipe", "inherit"] });
-    await once(receiver.stdout, "data");
+    const lines = createInterface({ input: receiver.stdout })[Symbol.asyncIterator]();
+    expect((await lines.next()).value).toBe("there");
     process.env.NOTIFY_SOCKET = path;
     notifyServiceManager("READY=1");
-    const [heard] = (await once(receiver.stdout, "data")) as [Buffer];
-    expect(heard.toString().trim()).toBe("READY=1");
+    expect((await lines.next()).value).toBe("READY=1");
     // No child hears of it, and it can be told more.
     expect(process.env).not.toHaveProperty("NOTIFY_SOCKET");
     await once(receiver, "exit");

@@ -110,7 +110,7 @@ test.skipIf(missing)("no PIN is seen of apply while it runs, and none is left be
       "tokens:",
       "  soft: { module: softtoken, label: soft, store: soft.db, pin: { file: soft.pin }, soPin: { file: soft-so.pin } }",
       `  hsm: { module: ${peerPath("softhsm2")}, label: hsm, store: hsm, pin: { env: HSM_PIN }, soPin: { env: HSM_SO_PIN } }`,
-      `  tpm: { module: ${tpm.path}, label: tpm, store: tpm, environment: { TPM2_PKCS11_TCTI: "${tpm.tcti}" }, isolation: process,`,
+      `  tpm: { module: ${tpm.path}, label: tpm, store: tpm, environment: { TPM2_PKCS11_TCTI: "${tpm.tcti}" }, placement: process,`,
       "         pin: { command: [cat, tpm.pin] }, soPin: { command: [cat, tpm-so.pin] } }",
       `  nss: { module: ${peerPath("nss")}, label: nss, store: nss, pin: { fd: 3 } }`,
       "keys:",

@@ -127,7 +127,7 @@ test.skipIf(!peer("tpm2") || !peer("swtpm"))(
     const environment = { ...tpm.environment, TPM2_PKCS11_STORE: tpm.store };
     for (let i = 0; i < 3; i += 1) {
       const before = children();
-      const provider = openProvider({ module: tpm.path, environment, isolation: "process" });
+      const provider = openProvider({ module: tpm.path, environment, placement: "process" });
       const p11 = await provider.open();
       await p11.call("C_Initialize", { args: {} });
       const { session } = await p11.call("C_OpenSession", { slot: 1, flags: 6 });

@@ -7,12 +7,12 @@ import { hasCompiler, type Odd, odd } from "../support/odd.ts";
 const dist = new URL("../../dist/", import.meta.url);
 
 /** A program that opens the odd module, says when it is about to block, and blocks. */
-function program(path: string, isolation: string, block: string, hangs = ""): string {
+function program(path: string, placement: string, block: string, hangs = ""): string {
   return `
     import { openProvider } from "${new URL("modules/index.js", dist)}";
     import { exitOnSignals } from "${new URL("host/exit.js", dist)}";
     exitOnSignals();
-    const provider = openProvider({ module: ${JSON.stringify(path)}, isolation: "${isolation}", environment: { ODD_STUBBORN: "1", ODD_HANGS: "${hangs}" } });
+    const provider = openProvider({ module: ${JSON.stringify(path)}, placement: "${placement}", environment: { ODD_STUBBORN: "1", ODD_HANGS: "${hangs}" } });
     if (${JSON.stringify(hangs)} === "load" || ${JSON.stringify(hangs)} === "initialize") process.stdout.write("blocking");
     const p11 = await provider.open();
     await p11.call("C_Initialize", { args: {} });
@@ -49,28 +49,28 @@ describe.skipIf(!hasCompiler)("Ctrl-C", () => {
   });
   afterAll(() => module.remove());
 
-  function run(isolation: string, block: string, hangs?: string): ChildProcess {
-    return spawn(process.execPath, ["--input-type=module", "-e", program(module.path, isolation, block, hangs)], {
+  function run(placement: string, block: string, hangs?: string): ChildProcess {
+    return spawn(process.execPath, ["--input-type=module", "-e", program(module.path, placement, block, hangs)], {
       stdio: ["ignore", "pipe", "pipe"],
     });
   }
 
   test.each([
-    ["none", "a wait for a slot event that nothing ends", WAIT],
+    ["direct", "a wait for a slot event that nothing ends", WAIT],
     ["thread", "a wait for a slot event that nothing ends", WAIT],
     ["thread", "a call that hangs", HANG],
     ["process", "a call that hangs", HANG],
-    ["none", "a call that hangs", HANG],
-    ["none", "a C_Finalize that hangs", CLOSE, "finalize"],
+    ["direct", "a call that hangs", HANG],
+    ["direct", "a C_Finalize that hangs", CLOSE, "finalize"],
     ["thread", "a C_Finalize that hangs", CLOSE, "finalize"],
     ["process", "a C_Finalize that hangs", CLOSE, "finalize"],
-    ["none", "loading that hangs", FOREVER, "load"],
+    ["direct", "loading that hangs", FOREVER, "load"],
     ["thread", "loading that hangs", FOREVER, "load"],
     ["process", "loading that hangs", FOREVER, "load"],
-    ["none", "a C_Initialize that hangs", FOREVER, "initialize"],
+    ["direct", "a C_Initialize that hangs", FOREVER, "initialize"],
     ["thread", "a C_Initialize that hangs", FOREVER, "initialize"],
-  ])("%s: ends %s within 3 seconds", async (isolation, _what, block, hangs?: string) => {
-    const child = run(isolation, block, hangs);
+  ])("%s: ends %s within 3 seconds", async (placement, _what, block, hangs?: string) => {
+    const child = run(placement, block, hangs);
     await said(child, "blocking");
     await new Promise((resolve) => setTimeout(resolve, 200));
     const started = Date.now();
@@ -91,7 +91,7 @@ describe.skipIf(!hasCompiler)("Ctrl-C", () => {
   });
 
   test("an idle module is finalised, and the program ends without waiting", async () => {
-    const child = run("none", FOREVER);
+    const child = run("direct", FOREVER);
     await said(child, "blocking");
     const started = Date.now();
     const finalised = said(child, "finalised");
@@ -109,8 +109,8 @@ describe.skipIf(!hasCompiler)("Ctrl-C", () => {
     await finalised;
   });
 
-  test.each(["thread", "process"])("%s: a program with nothing left to do ends by itself", async (isolation) => {
-    const child = run(isolation, "undefined");
+  test.each(["thread", "process"])("%s: a program with nothing left to do ends by itself", async (placement) => {
+    const child = run(placement, "undefined");
     expect(await ended(child)).toBe(0);
   });
 });

@@ -28,14 +28,14 @@ describe.skipIf(!peer("softhsm2"))("a library, a process for each application", 
   async function hsm(labels: readonly string[]) {
     const { path: module, environment, tokens, remove } = softHsm();
     ends.push(async () => remove());
-    const reference: ModuleReference = { module, environment, isolation: "process" };
+    const reference: ModuleReference = { module, environment, placement: "process" };
     await make(reference, labels);
     return { reference, tokens };
   }
 
   test("one client's login is not another's", async () => {
     const { reference } = await hsm(["a"]);
-    const applications = offering([[{ ...reference, isolation: "none" }, "pkcs11:token=a"]]);
+    const applications = offering([[{ ...reference, placement: "direct" }, "pkcs11:token=a"]]);
     const [p11, other] = [await client(applications), await client(applications)];
     const { session } = await p11.call("C_OpenSession", { slot: 1, flags: SESSION });
     const { session: theirs } = await other.call("C_OpenSession", { slot: 1, flags: SESSION });

@@ -11,7 +11,7 @@ describe.skipIf(!hasCompiler)("a pool of processes", () => {
     let made = 0;
     const pool = onePerApplication(() => {
       made += 1;
-      return openProvider({ module: library.path, isolation: "process", reserved: `number ${made}` });
+      return openProvider({ module: library.path, placement: "process", reserved: `number ${made}` });
     }, 2);
     expect(made).toBe(2);
     const labels = [];
@@ -32,7 +32,7 @@ describe.skipIf(!hasCompiler)("a pool of processes", () => {
     let made = 0;
     const pool = onePerApplication(() => {
       made += 1;
-      return openProvider({ module: made === 1 ? "libc.so.6" : library.path, isolation: "process" });
+      return openProvider({ module: made === 1 ? "libc.so.6" : library.path, placement: "process" });
     }, 1);
     await new Promise((resolve) => setTimeout(resolve, 1000));
     const { cryptoki, end } = await pool.start();

@@ -93,7 +93,7 @@ export function applicationsOf(options: NativeModuleOptions, start: () => Awaita
 }
 
 /**
- * A library in this process (isolation `none`): calls run on the event loop and answer at once, but for those that take
+ * A library in this process (placement `direct`): calls run on the event loop and answer at once, but for those that take
  * long.
  * @param onLoop which calls; `none` in a process that has nothing else to do
  * @throws ModuleError if there is no such library, it is for another machine, or it is in this process with another

@@ -73,7 +73,7 @@ export function claimInstance(options: NativeModuleOptions): Instance {
   const path = realpathSync(libraryPath(options.path));
   const fault = conflict(options);
   if (fault !== undefined) {
-    throw new ModuleError(options.path, fault, { hints: ["open it in a process of its own: isolation process"] });
+    throw new ModuleError(options.path, fault, { hints: ["open it in a process of its own: placement process"] });
   }
   const known = claims.get(path);
   if (known !== undefined) return known.instance;
@@ -91,7 +91,7 @@ function checkEnvironment(path: string, environment: Readonly<Record<string, str
   const unseen = Object.entries(environment).find(([name, value]) => getenv(name) !== value);
   if (unseen === undefined) return;
   throw new ModuleError(path, `it would not see ${unseen[0]}, for this thread has an environment of its own`, {
-    hints: ["start the Worker with env: SHARE_ENV, or open the module with isolation process"],
+    hints: ["start the Worker with env: SHARE_ENV, or open the module with placement process"],
   });
 }
 

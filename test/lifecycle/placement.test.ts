@@ -9,7 +9,7 @@ import { World } from "../support/world.ts";
 
 const KEYS = "  www: { token: demo, id: 1, type: EC:P-256, certificate: none }\n";
 
-describe("isolation: process", () => {
+describe("placement: process", () => {
   const ends: (() => void)[] = [];
   afterEach(() => {
     for (const end of ends.splice(0)) end();
@@ -25,7 +25,7 @@ describe("isolation: process", () => {
     const hsm = softHsm();
     ends.push(() => hsm.remove());
     const isolated = world(
-      `{ module: ${hsm.path}, label: demo, store: ${hsm.store}, isolation: process, timeoutMs: 60000 }`,
+      `{ module: ${hsm.path}, label: demo, store: ${hsm.store}, placement: process, timeoutMs: 60000 }`,
     );
     expect(await isolated.applied()).toEqual(["www done"]);
     expect(await isolated.steps()).toEqual(["keep www"]);
@@ -37,7 +37,7 @@ describe("isolation: process", () => {
     const library = odd();
     ends.push(() => library.remove());
     const hung = world(
-      `{ module: ${library.path}, label: demo, environment: { ODD_HANGS: initialize }, isolation: process, timeoutMs: 300 }`,
+      `{ module: ${library.path}, label: demo, environment: { ODD_HANGS: initialize }, placement: process, timeoutMs: 300 }`,
     );
     const reason = "the module did not answer C_Initialize within 300 ms and was ended";
     expect(JSON.stringify((await hung.plan()).steps)).toContain(reason);

@@ -4,13 +4,13 @@ import { utf8 } from "../../src/codec/bytes.ts";
 import { CryptokiError } from "../../src/cryptoki/errors.ts";
 import { Module } from "../../src/cryptoki/module.ts";
 import type { Cryptoki, Provider } from "../../src/cryptoki/port.ts";
-import { type Isolation, type ModuleReference, openProvider } from "../../src/modules/index.ts";
+import { type ModuleReference, openProvider, type Placement } from "../../src/modules/index.ts";
 import { ModuleError } from "../../src/native/module/index.ts";
 import { CKA } from "../../src/spec/attributes.ts";
 import { CKM } from "../../src/spec/mechanisms.ts";
 import { hasCompiler, type Odd, odd } from "../support/odd.ts";
 
-describe.skipIf(!hasCompiler)("isolation", () => {
+describe.skipIf(!hasCompiler)("placement", () => {
   const opened: Provider[] = [];
   const made: Odd[] = [];
 
@@ -42,9 +42,9 @@ describe.skipIf(!hasCompiler)("isolation", () => {
     return error as CryptokiError;
   }
 
-  describe.each(["thread", "process"] as const)("%s", (isolation: Isolation) => {
+  describe.each(["thread", "process"] as const)("%s", (placement: Placement) => {
     test("environment, pReserved, numbers, bytes and structures arrive as in this process", async () => {
-      const provider = open({ isolation, environment: { ODD_TEXT: "declared" }, reserved: "a string" });
+      const provider = open({ placement, environment: { ODD_TEXT: "declared" }, reserved: "a string" });
       const { p11, session } = await initialised(provider);
       expect((await p11.call("C_GetInfo", {})).info).toMatchObject({
         cryptokiVersion: { major: 3, minor: 2 },
@@ -72,7 +72,7 @@ describe.skipIf(!hasCompiler)("isolation", () => {
     });
 
     test("an error keeps its function, return value and detail", async () => {
-      const { p11, session } = await initialised(open({ isolation }));
+      const { p11, session } = await initialised(open({ placement }));
       const error = await failure(p11.call("C_Digest", { session, data: utf8("x"), room: 16 }));
       expect(error.function).toBe("C_Digest");
       expect(error.is("CKR_GENERAL_ERROR")).toBe(true);
@@ -82,7 +82,7 @@ describe.skipIf(!hasCompiler)("isolation", () => {
     });
 
     test("calls of different sessions run at the same time, those of one session in turn", async () => {
-      const { p11, session } = await initialised(open({ isolation }));
+      const { p11, session } = await initialised(open({ placement }));
       const { session: other } = await p11.call("C_OpenSession", { slot: 7, flags: 4 });
       const slow = (of: number | bigint) =>
         p11.call("C_DigestInit", { session: of, mechanism: { type: CKM.CKM_SHA256[0] } });
@@ -97,7 +97,7 @@ describe.skipIf(!hasCompiler)("isolation", () => {
     });
 
     test("many calls at once are all answered", async () => {
-      const { p11 } = await initialised(open({ isolation }));
+      const { p11 } = await initialised(open({ placement }));
       const answers = await Promise.all(
         Array.from({ length: 600 }, () => p11.call("C_GetSlotList", { tokenPresent: true })),
       );
@@ -105,7 +105,7 @@ describe.skipIf(!hasCompiler)("isolation", () => {
     });
 
     test("a library that is no module is the same error as here", async () => {
-      const provider = openProvider({ module: "libc.so.6", isolation });
+      const provider = openProvider({ module: "libc.so.6", placement });
       await expect(Promise.resolve(provider.open())).rejects.toThrow(ModuleError);
       await expect(Promise.resolve(provider.open())).rejects.toThrow("not a PKCS#11 module");
     });
@@ -114,15 +114,15 @@ describe.skipIf(!hasCompiler)("isolation", () => {
   describe("process", () => {
     test("the child does not see what this process has in its environment", async () => {
       process.env.SECRET = "do not pass on";
-      const { p11 } = await initialised(open({ isolation: "process" }));
-      const here = await initialised(open({ isolation: "none" }));
+      const { p11 } = await initialised(open({ placement: "process" }));
+      const here = await initialised(open({ placement: "direct" }));
       expect((await here.p11.call("C_GetInfo", {})).info.libraryDescription).toBe("do not pass on");
       expect((await p11.call("C_GetInfo", {})).info.libraryDescription).toBe("");
       delete process.env.SECRET;
     });
 
     test("a crash fails the call with the signal and loses the sessions; the next call has a fresh process", async () => {
-      const provider = open({ isolation: "process", reserved: "a string" });
+      const provider = open({ placement: "process", reserved: "a string" });
       const { p11, session } = await initialised(provider);
       const crash = await failure(p11.call("C_SeedRandom", { session, seed: utf8("x") }));
       expect(crash.is("CKR_DEVICE_REMOVED")).toBe(true);
@@ -147,7 +147,7 @@ describe.skipIf(!hasCompiler)("isolation", () => {
     });
 
     test("an application of a crashed module can be finalised and initialised anew", async () => {
-      const { p11, session } = await initialised(open({ isolation: "process" }));
+      const { p11, session } = await initialised(open({ placement: "process" }));
       await failure(p11.call("C_SeedRandom", { session, seed: utf8("x") }));
       expect(await p11.call("C_Finalize", {})).toEqual({});
       await p11.call("C_Initialize", { args: {} });
@@ -182,7 +182,7 @@ describe.skipIf(!hasCompiler)("isolation", () => {
     });
 
     test("a token of a module that crashed is logged in to anew", async () => {
-      const module = await Module.open(open({ isolation: "process" }));
+      const module = await Module.open(open({ placement: "process" }));
       const [token] = await module.tokens();
       const before = token!.withSession({}, (session) =>
         session.call("C_SeedRandom", { session: session.handle, seed: utf8("x") }),
@@ -204,7 +204,7 @@ describe.skipIf(!hasCompiler)("isolation", () => {
     });
 
     test("closing ends what waits for an event by finalising", async () => {
-      const provider = open({ isolation: "process" });
+      const provider = open({ placement: "process" });
       const { p11 } = await initialised(provider);
       const waiting = failure(p11.call("C_WaitForSlotEvent", { flags: 0 }));
       await p11.call("C_GetSlotList", { tokenPresent: true });
@@ -213,7 +213,7 @@ describe.skipIf(!hasCompiler)("isolation", () => {
     });
 
     test("calls made right after a crash are errors, and nothing else breaks", async () => {
-      const { p11, session } = await initialised(open({ isolation: "process" }));
+      const { p11, session } = await initialised(open({ placement: "process" }));
       const crash = p11.call("C_SeedRandom", { session, seed: utf8("x") });
       const others = Array.from({ length: 20 }, () => p11.call("C_GetSlotList", { tokenPresent: true }));
       const ends = await Promise.allSettled([crash, ...others]);
@@ -224,7 +224,7 @@ describe.skipIf(!hasCompiler)("isolation", () => {
     });
 
     test("closing ends a module that hangs", async () => {
-      const provider = open({ isolation: "process" });
+      const provider = open({ placement: "process" });
       const { p11, session } = await initialised(provider);
       const hung = failure(p11.call("C_GenerateRandom", { session, length: 10 }));
       const started = Date.now();
@@ -234,7 +234,7 @@ describe.skipIf(!hasCompiler)("isolation", () => {
     });
 
     test("a time limit is refused where nothing can be ended", () => {
-      expect(() => open({ isolation: "thread", timeoutMs: 100 })).toThrow("a time limit needs isolation process");
+      expect(() => open({ placement: "thread", timeoutMs: 100 })).toThrow("a time limit needs a process of its own");
     });
   });
 
@@ -242,7 +242,7 @@ describe.skipIf(!hasCompiler)("isolation", () => {
     const library = odd();
     made.push(library);
     const with_ = (text: string) => {
-      const provider = openProvider({ module: library.path, isolation: "none", environment: { ODD_TEXT: text } });
+      const provider = openProvider({ module: library.path, placement: "direct", environment: { ODD_TEXT: text } });
       opened.push(provider);
       return provider;
     };
