@@ -31,6 +31,7 @@ export class ClientConnection implements Cryptoki {
   readonly #channel: Channel;
   readonly #version: number;
   #dialect: Dialect;
+  #isInitialised = false;
   /** Whether the peer has understood a mechanism, or its version says how it wants them. */
   #isEncodingKnown: boolean;
 
@@ -53,7 +54,11 @@ export class ClientConnection implements Cryptoki {
   }
 
   async call<F extends FunctionName>(fn: F, args: Args<F>): Promise<Reply<F>> {
-    return (await this.#reply(fn, args as Values)) as Reply<F>;
+    // p11-kit's server would answer CKR_OK, and some releases crash.
+    if (fn === "C_Initialize" && this.#isInitialised) throw new CryptokiError(fn, "CKR_CRYPTOKI_ALREADY_INITIALIZED");
+    const reply = (await this.#reply(fn, args as Values)) as Reply<F>;
+    if (fn === "C_Initialize") this.#isInitialised = true;
+    return reply;
   }
 
   #reply(fn: FunctionName, args: Values): Promise<Reply<FunctionName>> {
