@@ -2,9 +2,14 @@
  * What the commands share that hand tokens to other programs: which tokens, with whose PIN, and how clients find them.
  * @module
  */
-import { availableParallelism } from "node:os";
+import { mkdtempSync } from "node:fs";
+import { availableParallelism, tmpdir } from "node:os";
+import { join } from "node:path";
 import type { Pin } from "../cryptoki/pin.ts";
 import { formatUri } from "../cryptoki/uri.ts";
+import { takeVariable } from "../host/environment.ts";
+import { makePrivateFolder } from "../host/files.ts";
+import { runtimeFolder } from "../host/folders.ts";
 import { findLibrary } from "../native/module/discovery.ts";
 import { ModuleError } from "../native/module/errors.ts";
 import { attendedBy, pinFor } from "../pins/roles.ts";
@@ -40,8 +45,6 @@ export interface Serving {
   readonly uris: readonly string[];
   /** The user PIN of the tokens of an offer, by its place in the plan. */
   pin(place: number): Promise<Uint8Array>;
-  /** The environment variables that PINs come from. */
-  readonly variables: readonly string[];
 }
 
 /** The tokens that the command line names; without a word, those of the module. */
@@ -51,6 +54,10 @@ export async function findServing(input: ServingInput, io: Io): Promise<Serving>
   for (const word of words) {
     const target = await findTarget(word, input, io);
     targets.push({ target, uri: tokenUri(target) });
+  }
+  for (const { target } of targets) {
+    keepFromChildren(target.pins.pin);
+    keepFromChildren(target.pins.soPin);
   }
   const readers = targets.map(({ target, uri }) => {
     // A person is asked where that was wanted, and not for what may need no PIN at all.
@@ -77,7 +84,6 @@ export async function findServing(input: ServingInput, io: Io): Promise<Serving>
       uninitialised: input.uninitialised,
     },
     uris: targets.map(({ uri }) => uri),
-    variables: targets.flatMap(({ target: { pins } }) => [pins.pin, pins.soPin]).flatMap(variableOf),
     async pin(place) {
       const { read, name } = readers[place]!;
       if (read === undefined) throw new CommandError(`no PIN is known of ${name}`);
@@ -89,8 +95,9 @@ export async function findServing(input: ServingInput, io: Io): Promise<Serving>
   };
 }
 
-function variableOf(source: PinSource | Pin | undefined): string[] {
-  return source !== undefined && "env" in source ? [source.env] : [];
+/** What a PIN is read from is not for the programs that are run here to inherit. */
+function keepFromChildren(source: PinSource | Pin | undefined): void {
+  if (source !== undefined && "env" in source) takeVariable(source.env);
 }
 
 /** The token alone of what a target names. */
@@ -114,6 +121,18 @@ export function reporter(verbose: boolean, io: Io): (fault: string, error: strin
     io.tell(`keywright: ${fault}${error === "" ? "" : `: ${error}`}`);
     for (const hint of hints) io.tell(`keywright: hint: ${hint}`);
   };
+}
+
+/** A folder of our own for the socket, as near to the root as its path's length wants. */
+export function privateFolder(prefix: string): string {
+  let base: string;
+  try {
+    base = runtimeFolder();
+    makePrivateFolder(base);
+  } catch {
+    base = tmpdir();
+  }
+  return mkdtempSync(join(base, prefix));
 }
 
 /** The address of a socket, as p11-kit's client reads it: percent-decoded. */

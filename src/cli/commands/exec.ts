@@ -3,25 +3,21 @@
  * @module
  */
 import { spawn } from "node:child_process";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { createServer } from "node:net";
-import { constants, tmpdir } from "node:os";
+import { rmSync, writeFileSync } from "node:fs";
+import { constants } from "node:os";
 import { join } from "node:path";
-import { takeVariable } from "../../host/environment.ts";
 import { explainSystem } from "../../host/errors.ts";
 import { closeAtExit } from "../../host/exit.ts";
-import { makePrivateFolder } from "../../host/files.ts";
-import { runtimeFolder } from "../../host/folders.ts";
-import { listenAt } from "../../host/sockets.ts";
-import { Workers } from "../../serving/workers.ts";
 import { command, type ExitCode, flag, type Input, texts } from "../command.ts";
 import { CommandError } from "../errors.ts";
 import type { Io } from "../io.ts";
+import { listenFor } from "../served-socket.ts";
 import {
   ADDRESS_VARIABLE,
   addressOf,
   clientLibrary,
   findServing,
+  privateFolder,
   reporter,
   SERVING_OPTIONS,
   workersOf,
@@ -58,21 +54,11 @@ export async function run(input: Input<typeof spec>, io: Io): Promise<ExitCode> 
     { ...input, words: input.token, unlock: input.noUnlock ? false : "where known" },
     io,
   );
-  // The program is not to inherit what a PIN is read from.
-  for (const name of serving.variables) takeVariable(name);
-  const folder = privateFolder();
+  const folder = privateFolder("exec-");
   const path = join(folder, "pkcs11");
-  const server = createServer({ pauseOnConnect: true });
-  const file = await listenAt(server, path);
-  const threads = new Workers(serving.plan, workersOf(input, 1), {
-    pin: serving.pin,
-    report: reporter(input.verbose, io),
-  });
-  server.on("connection", (socket) => threads.take(socket));
+  const socket = await listenFor(serving, path, workersOf(input, 1), reporter(input.verbose, io));
   const close = async () => {
-    server.close();
-    await file.remove();
-    await threads.finish();
+    await socket.close();
     rmSync(folder, { recursive: true, force: true });
   };
   const forget = closeAtExit({ isBusy: () => false, close });
@@ -88,18 +74,6 @@ export async function run(input: Input<typeof spec>, io: Io): Promise<ExitCode> 
     await close();
     forget();
   }
-}
-
-/** A folder of our own for the socket, as near to the root as its path's length wants. */
-function privateFolder(): string {
-  let base: string;
-  try {
-    base = runtimeFolder();
-    makePrivateFolder(base);
-  } catch {
-    base = tmpdir();
-  }
-  return mkdtempSync(join(base, "exec-"));
 }
 
 /** The system's configuration of OpenSSL, and the engine: programs that read no variable of the engine's find it by that. */

@@ -2,19 +2,17 @@
  * `keywright serve`
  * @module
  */
-import { createServer } from "node:net";
 import { join, resolve } from "node:path";
 import { Duplex } from "node:stream";
 import { notifyServiceManager, takeActivated } from "../../host/activation.ts";
 import { closeAtExit } from "../../host/exit.ts";
 import { runtimeFolder } from "../../host/folders.ts";
-import { listenAt, type SocketFile } from "../../host/sockets.ts";
 import { Connections } from "../../serving/connections.ts";
 import { makeService } from "../../serving/service.ts";
-import { Workers } from "../../serving/workers.ts";
 import { command, EXIT, type ExitCode, flag, type Input, offering, text } from "../command.ts";
 import { UsageError } from "../errors.ts";
 import type { Io } from "../io.ts";
+import { listenFor } from "../served-socket.ts";
 import {
   ADDRESS_VARIABLE,
   addressOf,
@@ -95,34 +93,15 @@ async function serveSocket(
 ): Promise<ExitCode> {
   const [activated, ...more] = takeActivated();
   if (more.length > 0) throw new UsageError(`systemd handed over ${more.length + 1} sockets, and one is served`);
-  const server = createServer({ pauseOnConnect: true });
-  let file: SocketFile | undefined;
-  let path: string;
+  const path = resolve(input.socket ?? join(runtimeFolder(), "pkcs11"));
+  const socket = await listenFor(serving, activated ?? path, count, reporter(input.verbose, io));
+  closeAtExit({ isBusy: () => false, close: () => socket.close() });
+  // Whoever made the socket knows where it is.
   if (activated === undefined) {
-    path = resolve(input.socket ?? join(runtimeFolder(), "pkcs11"));
-    file = await listenAt(server, path);
-  } else {
-    await new Promise<void>((done) => server.listen({ fd: activated }, done));
-    path = String(server.address() ?? "");
+    const environment = { [ADDRESS_VARIABLE]: addressOf(path) };
+    io.show(serveView(shell), { environment, pid: process.pid, tokens: serving.uris });
   }
-  const threads = new Workers(serving.plan, count, { pin: serving.pin, report: reporter(input.verbose, io) });
-  server.on("connection", (socket) => threads.take(socket));
-  const closed = new Promise<void>((done) => server.once("close", done));
-  closeAtExit({
-    isBusy: () => false,
-    async close() {
-      server.close();
-      await file?.remove();
-      await threads.finish();
-    },
-  });
-  if (path !== "")
-    io.show(serveView(shell), {
-      environment: { [ADDRESS_VARIABLE]: addressOf(path) },
-      pid: process.pid,
-      tokens: serving.uris,
-    });
   notifyServiceManager("READY=1");
-  await closed;
+  await socket.closed;
   return EXIT.done;
 }

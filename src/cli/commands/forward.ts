@@ -1,0 +1,105 @@
+/**
+ * `keywright forward`
+ * @module
+ */
+import { rmSync } from "node:fs";
+import { join } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
+import { closeAtExit } from "../../host/exit.ts";
+import { command, EXIT, type ExitCode, flag, type Input, text, texts } from "../command.ts";
+import { CommandError, UsageError } from "../errors.ts";
+import type { Io } from "../io.ts";
+import { listenFor } from "../served-socket.ts";
+import {
+  ADDRESS_VARIABLE,
+  addressOf,
+  findServing,
+  privateFolder,
+  reporter,
+  SERVING_OPTIONS,
+  workersOf,
+} from "../serving.ts";
+import { SshConnection } from "../ssh.ts";
+import { SHELLS } from "../views/serve.ts";
+
+const { unlock: _unlock, uninitialised: _uninitialised, ...OPTIONS } = SERVING_OPTIONS;
+
+export const spec = command({
+  name: "forward",
+  summary: "let programs on another machine use tokens of this one, over ssh",
+  words: { usage: "[USER@]HOST", least: 1, most: 1 },
+  options: {
+    token: texts("TOKEN", "a declared name or a PKCS#11 URI; may be given more than once"),
+    ...OPTIONS,
+    remoteSocket: text("PATH", "where on the other machine (default: where p11-kit's client looks there)"),
+    ssh: texts("WORD", "a word for ssh before the host, such as -p2222; may be given more than once"),
+    once: flag("end when the connection ends, and do not connect again"),
+    verbose: flag("tell what clients were refused, and why"),
+  },
+  notes: [
+    "The PIN stays here: programs there are logged in from here, and none that they send is taken.",
+    "Runs until it is interrupted; when the connection breaks, it connects again.",
+  ],
+  examples: [
+    "keywright forward admin@build.example.com --token demo",
+    "keywright forward build --token demo --ssh=-p2222",
+  ],
+});
+
+/** How long to wait before connecting again, in ms: twice as long each time, up to the last. */
+const [FIRST_MS, LAST_MS] = [1000, 60_000];
+
+export async function run(input: Input<typeof spec>, io: Io): Promise<ExitCode> {
+  const [destination] = input.words as [string];
+  if (destination.startsWith("-")) throw new UsageError(`${JSON.stringify(destination)} is no host`);
+  const serving = await findServing({ ...input, words: input.token, unlock: true, uninitialised: false }, io);
+  const folder = privateFolder("forward-");
+  const local = join(folder, "pkcs11");
+  const socket = await listenFor(serving, local, workersOf(input, 1), reporter(input.verbose, io));
+  const connection = new SshConnection({ destination, words: input.ssh, folder });
+  let remote: string | undefined;
+  let isEnding = false;
+  const forget = closeAtExit({
+    isBusy: () => false,
+    async close() {
+      isEnding = true;
+      await connection.close(remote);
+      await socket.close();
+      rmSync(folder, { recursive: true, force: true });
+    },
+  });
+  try {
+    for (let wait = FIRST_MS; ; wait = Math.min(wait * 2, LAST_MS)) {
+      try {
+        await connection.open();
+        const place = await connection.prepare(input.remoteSocket);
+        await connection.forward(place.path, local);
+        if (remote === undefined) tellPlace(destination, place, io);
+        else io.tell(`keywright: connected to ${destination} again`);
+        remote = place.path;
+        wait = FIRST_MS;
+        await connection.ended;
+      } catch (error) {
+        // What fails at first is told at once; later, the other machine may only be away.
+        if (remote === undefined || isEnding || !(error instanceof CommandError)) throw error;
+        io.tell(`keywright: ${error.message}`);
+        await connection.close(undefined);
+      }
+      if (isEnding || input.once) break;
+      io.tell(`keywright: the connection to ${destination} ended; connecting again in ${wait / 1000} s`);
+      await delay(wait);
+    }
+  } finally {
+    await connection.close(remote);
+    await socket.close();
+    rmSync(folder, { recursive: true, force: true });
+    forget();
+  }
+  return EXIT.done;
+}
+
+function tellPlace(destination: string, { path, isDefault }: { path: string; isDefault: boolean }, io: Io): void {
+  io.tell(`keywright: tokens are served on ${destination} at ${path}`);
+  if (isDefault) io.tell("keywright: programs there that load p11-kit-client.so find them");
+  else io.tell(`keywright: for programs there: ${SHELLS.sh(ADDRESS_VARIABLE, addressOf(path))}`);
+}
