@@ -234,7 +234,7 @@ export function toArgs({ call, fields }: Request, dialect: Dialect): Args<Functi
 /** What the client puts into `pReserved` is not handed on: it would say which files are opened here. */
 function initArgs([magic]: Fields): Args<"C_Initialize"> {
   if (!(magic instanceof Uint8Array) || fromUtf8(magic) !== fromUtf8(MAGIC)) {
-    throw new CryptokiError("C_Initialize", "CKR_ARGUMENTS_BAD", "the client does not begin as p11-kit's do");
+    throw new CryptokiError("C_Initialize", "CKR_GENERAL_ERROR", "the client does not begin as p11-kit's do");
   }
   return { args: {} };
 }
