@@ -8,7 +8,7 @@ import { CryptokiError } from "../cryptoki/errors.ts";
 import { padded } from "../cryptoki/padded.ts";
 import type { Args, Attribute, AttributeRequest, FunctionName, InitArgs, Mechanism } from "../cryptoki/port.ts";
 import { attributeName } from "../spec/attributes.ts";
-import { CALLS, type CallName, functionOf } from "../spec/calls.ts";
+import { CALL_NAMES, type CallName, functionOf } from "../spec/calls.ts";
 import { FUNCTIONS, type FunctionRow, type InputKind } from "../spec/functions.ts";
 import { NULL, type WireBytes } from "./atoms.ts";
 import type { WireAttribute, WireRequest } from "./attributes.ts";
@@ -185,7 +185,7 @@ const UNNAMED: Readonly<Partial<Record<CallName, { readonly at: number; readonly
 };
 
 const STEPS = Object.fromEntries(
-  (Object.keys(CALLS) as CallName[]).map((call) => {
+  CALL_NAMES.map((call) => {
     const row: FunctionRow = FUNCTIONS[functionOf(call)];
     const steps: Step[] = Object.entries(row.in)
       .filter(([, kind]) => kind !== "null" && kind !== "initArgs")
