@@ -105,5 +105,10 @@ export const COMMANDS: readonly CommandEntry[] = [
   ),
   entry("random", "random bytes from a token", () => import("./commands/random.ts")),
   entry("mechanism list", "list what a token can do", () => import("./commands/mechanism-list.ts")),
+  entry(
+    "audit verify",
+    "say what an audit log proves; exit code 1 when it was changed",
+    () => import("./commands/audit-verify.ts"),
+  ),
   entry("completion", "print the completion script of a shell", () => import("./commands/completion.ts")),
 ];
