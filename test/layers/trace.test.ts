@@ -174,7 +174,7 @@ describe("secrets", () => {
         mechanism: { type: 0x8000_0001, parameter: marker },
         mechanismOrNull: { type: 0x8000_0001, parameter: marker },
         template: [
-          { type: CKA.CKA_VALUE[0], value: marker },
+          { type: CKA.CKA_SEED[0], value: marker },
           { type: CKA.CKA_PRIME_1[0], value: marker },
         ],
         requests: [{ type: CKA.CKA_VALUE[0] }],
