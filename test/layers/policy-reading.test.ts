@@ -1,7 +1,7 @@
 /** Reading a policy, and the keys that it names. */
 import { describe, expect, test } from "vitest";
 import { requireKnownKeys, seenObjects } from "../../src/layers/policy/known.ts";
-import { PolicyError, readPolicy } from "../../src/layers/policy/policy.ts";
+import { PolicyError, policySchema, readPolicy } from "../../src/layers/policy/policy.ts";
 import { tokenWithKeys } from "./rig.ts";
 import { web } from "./under.ts";
 
@@ -77,6 +77,13 @@ describe("reading a policy", () => {
     await expect(check("{ id: 7, operations: [sign] }")).rejects.toMatchObject({
       hints: ["keys that there are: www, mail, box"],
     });
+  });
+
+  test("its schema has every field and what each is for", () => {
+    const { properties } = policySchema() as { properties: Record<string, { description: string }> };
+    expect(Object.keys(properties)).toEqual(["timeZone", "clients"]);
+    const text = JSON.stringify(policySchema());
+    for (const name of ["perDay", "publicObjects", "decapsulate"]) expect(text).toContain(`"${name}"`);
   });
 
   test("a night's hours go on into the next day, and a week's into the next week", async () => {

@@ -152,3 +152,12 @@ export function ruleFor(policy: Policy, client: Client): ClientRule | undefined 
       isListed(socket, client.socket),
   );
 }
+
+/** JSON Schema (draft 2020-12) of a policy. */
+export function policySchema(): object {
+  return {
+    $schema: "https://json-schema.org/draft/2020-12/schema",
+    title: "Keywright policy",
+    ...POLICY.schema,
+  };
+}
