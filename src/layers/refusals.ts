@@ -2,7 +2,9 @@
  * What a guarding layer refuses, and why.
  * @module
  */
+import { after } from "../cryptoki/awaitable.ts";
 import { CryptokiError } from "../cryptoki/errors.ts";
+import type { Awaitable } from "../cryptoki/port.ts";
 import type { FunctionName } from "../spec/functions.ts";
 import type { Operation } from "../spec/operations.ts";
 import type { ReturnName } from "../spec/returns.ts";
@@ -25,6 +27,14 @@ export interface Refusal {
 }
 
 /** The error that the client's side gets; of it a remote client sees the return value alone. */
-export function refusalError({ function: fn, rv, by, reason }: Refusal): CryptokiError {
+function refusalError({ function: fn, rv, by, reason }: Refusal): CryptokiError {
   return new CryptokiError(fn, rv, reason, { hints: [`${by} refused it`] });
+}
+
+/** Tells a refusal and throws it; also where it cannot be told. */
+export function refuse(refusal: Refusal, log: (refusal: Refusal) => Awaitable<void>): Awaitable<never> {
+  const fail = () => {
+    throw refusalError(refusal);
+  };
+  return after(() => log(refusal), fail, fail);
 }

@@ -114,6 +114,13 @@ describe("a log", () => {
     await (await AuditLog.open({ path })).close();
   });
 
+  test("takes nothing after it was closed", async () => {
+    const log = await AuditLog.open({ path: join(folder(), "audit.jsonl") });
+    await log.close();
+    await expect(log.append(ENTRY)).rejects.toThrow("is closed");
+    await log.close();
+  });
+
   test("tells a witness each checkpoint, whose lines are proven without any key", async () => {
     const path = join(folder(), "audit.jsonl");
     const told: Witnessed[] = [];

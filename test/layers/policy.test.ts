@@ -255,6 +255,14 @@ describe("logins and administration", () => {
   });
 });
 
+test("what is refused stays refused where the log fails", async () => {
+  const rig = await tokenWithKeys();
+  const policy = await readPolicy(web(SIGN_WWW), "policy.yaml");
+  const log = () => Promise.reject(new Error("the disk is full"));
+  const app = enforcePolicy({ policy, client: {}, counters: NEVER, log })(await rig.provider.open());
+  expect(await rvOf(() => app.call("C_GetSlotList", { tokenPresent: true }))).toBe("CKR_FUNCTION_REJECTED");
+});
+
 test("errors of the layer say who refused, for whoever is on this side", async () => {
   const c = await under(web(SIGN_WWW));
   const key = await c.handle("www", PRIVATE);

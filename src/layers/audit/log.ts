@@ -74,6 +74,7 @@ export class AuditLog {
   /** The number of the file's first line. */
   #first = 1;
   #sinceCheckpoint = 0;
+  #isClosed = false;
   #waiting: Waiting[] = [];
   #writing: Promise<void> | undefined;
 
@@ -108,6 +109,7 @@ export class AuditLog {
 
   /** Writes an entry; resolves when it is in the file, and with `sync: "each"` on the disk. @throws HostError */
   append(entry: AuditEntry): Promise<void> {
+    if (this.#isClosed) return Promise.reject(new HostError(`the audit log ${this.#options.path} is closed`));
     return new Promise((resolve, reject) => {
       this.#waiting.push({ entry, resolve, reject });
       this.#writing ??= this.#write();
@@ -116,6 +118,8 @@ export class AuditLog {
 
   /** Ends with a checkpoint, where there are entries after the last. */
   async close(): Promise<void> {
+    if (this.#isClosed) return;
+    this.#isClosed = true;
     while (this.#writing !== undefined) await this.#writing;
     try {
       if (this.#sinceCheckpoint > 0) await this.#checkpoint();

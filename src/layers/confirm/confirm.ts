@@ -12,7 +12,7 @@ import type { Client } from "../client.ts";
 import { isSecretKey, keyName, readFacts } from "../facts.ts";
 import { Following } from "../following.ts";
 import { keysInParameter } from "../parameters.ts";
-import { type Refusal, refusalError } from "../refusals.ts";
+import { type Refusal, refuse } from "../refusals.ts";
 import { inSequence } from "../sequence.ts";
 import type { Confirmer, Question } from "./confirmer.ts";
 
@@ -101,7 +101,7 @@ class Asking {
   #ask(fn: FunctionName, question: Question): Awaitable<void> {
     const { confirmer, log, client } = this.#options;
     if (confirmer.isRemembered(question, this.#connection)) return undefined;
-    const refuse = (reason: string): Awaitable<never> => {
+    const decline = (reason: string): Awaitable<never> => {
       const { key, operation, mechanism } = question;
       const how = mechanism === undefined ? {} : { mechanism };
       const refusal: Refusal = {
@@ -114,16 +114,11 @@ class Asking {
         key,
         ...how,
       };
-      return after(
-        () => log(refusal),
-        () => {
-          throw refusalError(refusal);
-        },
-      );
+      return refuse(refusal, log);
     };
     return confirmer.confirm(question, this.#connection).then(
-      (yes) => (yes ? undefined : refuse(`the person who was asked did not allow to ${question.operation}`)),
-      (error) => refuse(`nobody could be asked: ${error instanceof Error ? error.message : String(error)}`),
+      (yes) => (yes ? undefined : decline(`the person who was asked did not allow to ${question.operation}`)),
+      (error) => decline(`nobody could be asked: ${error instanceof Error ? error.message : String(error)}`),
     );
   }
 }

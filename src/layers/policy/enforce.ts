@@ -20,7 +20,10 @@ import { isVisible } from "./objects.ts";
 import { type ClientRule, ruleFor } from "./policy.ts";
 import { findVisible } from "./search.ts";
 
-/** A layer for one connection. */
+/**
+ * A layer for one connection, which has to be an application of its own: what it has in its sessions is taken for the
+ * client's own.
+ */
 export function enforcePolicy(options: PolicyOptions): (inner: Cryptoki) => Cryptoki {
   const rule = ruleFor(options.policy, options.client);
   return (inner) => {

@@ -12,7 +12,7 @@ import type { Client } from "../client.ts";
 import { isSecretKey, keyName, type ObjectFacts, readFacts } from "../facts.ts";
 import type { Following } from "../following.ts";
 import { keysInParameter } from "../parameters.ts";
-import { type Refusal, refusalError } from "../refusals.ts";
+import { type Refusal, refuse } from "../refusals.ts";
 import { inSequence } from "../sequence.ts";
 import type { UseCounters } from "./counters.ts";
 import { accompanies, covers, type Grant } from "./grants.ts";
@@ -209,12 +209,7 @@ export class Gate {
       ...(subject === undefined ? {} : { key: keyName(subject.facts, subject.token) }),
       ...(mechanism === undefined ? {} : { mechanism: mechanismName(mechanism) }),
     };
-    return after(
-      () => log(refusal),
-      () => {
-        throw refusalError(refusal);
-      },
-    );
+    return refuse(refusal, log);
   }
 
   /** Whether the secret attributes of an object are for this client: those of its own keys, and of keys to be extracted. */
