@@ -117,5 +117,10 @@ export const COMMANDS: readonly CommandEntry[] = [
     "print the library that programs load to use what keywright serve or exec offers",
     () => import("./commands/module-path.ts"),
   ),
+  entry(
+    "audit verify",
+    "say what an audit log proves; exit code 1 when it was changed",
+    () => import("./commands/audit-verify.ts"),
+  ),
   entry("completion", "print the completion script of a shell", () => import("./commands/completion.ts")),
 ];
