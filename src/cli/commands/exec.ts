@@ -11,19 +11,10 @@ import { closeAtExit } from "../../host/exit.ts";
 import { command, type ExitCode, flag, type Input, texts } from "../command.ts";
 import { CommandError } from "../errors.ts";
 import type { Io } from "../io.ts";
-import { listenFor } from "../served-socket.ts";
-import {
-  ADDRESS_VARIABLE,
-  addressOf,
-  clientLibrary,
-  findServing,
-  privateFolder,
-  reporter,
-  SERVING_OPTIONS,
-  workersOf,
-} from "../serving.ts";
-
-const { unlock: _unlock, ...OPTIONS } = SERVING_OPTIONS;
+import { guard } from "../serving/guards.ts";
+import { SERVING_OPTIONS, workersOf } from "../serving/options.ts";
+import { ADDRESS_VARIABLE, addressOf, clientLibrary, listenFor, privateFolder } from "../serving/socket.ts";
+import { findServed } from "../serving/tokens.ts";
 
 export const spec = command({
   name: "exec",
@@ -31,9 +22,9 @@ export const spec = command({
   words: { usage: "-- COMMAND [ARGUMENT…]", least: 1, most: 10_000 },
   options: {
     token: texts("TOKEN", "a declared name or a PKCS#11 URI; may be given more than once"),
-    ...OPTIONS,
+    ...SERVING_OPTIONS,
     noUnlock: flag("let the program log in itself, with a PIN of its own"),
-    verbose: flag("tell what the program was refused, and why"),
+    uninitialised: flag("offer slots whose token was never initialised too, so that the program can make one"),
   },
   notes: [
     "The program finds the tokens through p11-kit's client (keywright module-path). Set for it: P11_KIT_SERVER_ADDRESS;",
@@ -50,13 +41,11 @@ export const spec = command({
 export async function run(input: Input<typeof spec>, io: Io): Promise<ExitCode> {
   const [program, ...words] = input.words as [string, ...string[]];
   const library = clientLibrary();
-  const serving = await findServing(
-    { ...input, words: input.token, unlock: input.noUnlock ? false : "where known" },
-    io,
-  );
+  const served = await findServed(input.token, input.noUnlock ? "never" : "where known", input, io);
+  const guarded = await guard(served, input, { uninitialised: input.uninitialised }, io);
   const folder = privateFolder("exec-");
   const path = join(folder, "pkcs11");
-  const socket = await listenFor(serving, path, workersOf(input, 1), reporter(input.verbose, io));
+  const socket = await listenFor(guarded, path, workersOf(input, 1));
   const close = async () => {
     await socket.close();
     rmSync(folder, { recursive: true, force: true });

@@ -17,7 +17,8 @@ import { inSequence } from "../sequence.ts";
 import type { Confirmer, Question } from "./confirmer.ts";
 
 export interface ConfirmOptions {
-  readonly confirmer: Confirmer;
+  /** One for all connections, wherever it is. */
+  readonly confirmer: Pick<Confirmer, "isRemembered" | "confirm">;
   readonly client: Client;
   /** Told each refusal, before it is answered. */
   readonly log: (refusal: Refusal) => Awaitable<void>;
