@@ -80,7 +80,26 @@ export interface KeyName {
   readonly class: string;
 }
 
+/** Names by token, which is one object for as long as its session: a URI takes longer to write than a signature to make. */
+const names = new WeakMap<object, Map<string, KeyName>>();
+const MOST_NAMES = 1000;
+
 export function keyName(facts: ObjectFacts, token: Structure<"tokenInfo">): KeyName {
+  let known = names.get(token);
+  if (known === undefined || known.size >= MOST_NAMES) {
+    known = new Map();
+    names.set(token, known);
+  }
+  const which = `${facts.class} ${toHex(facts.id)} ${toHex(facts.label)}`;
+  let name = known.get(which);
+  if (name === undefined) {
+    name = makeName(facts, token);
+    known.set(which, name);
+  }
+  return name;
+}
+
+function makeName(facts: ObjectFacts, token: Structure<"tokenInfo">): KeyName {
   const { label, id, class: objectClass } = facts;
   const type = (Object.keys(URI_TYPES) as UriType[]).find((name) => URI_TYPES[name] === objectClass);
   return {
