@@ -69,7 +69,10 @@ export async function guard(served: ServedTokens, input: ServingInput, wishes: G
       report,
       trace: () => undefined,
     },
-    close: async () => log?.close(),
+    async close() {
+      await counters.close();
+      await log?.close();
+    },
   };
 }
 
