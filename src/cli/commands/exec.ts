@@ -62,8 +62,9 @@ export async function run(input: Input<typeof spec>, io: Io): Promise<ExitCode> 
     rmSync(folder, { recursive: true, force: true });
   };
   const forget = closeAtExit({ isBusy: () => false, close });
+  let end: End;
   try {
-    return await runProgram(program, words, {
+    end = await runProgram(program, words, {
       ...process.env,
       [ADDRESS_VARIABLE]: addressOf(path),
       PKCS11_MODULE_PATH: library,
@@ -74,9 +75,22 @@ export async function run(input: Input<typeof spec>, io: Io): Promise<ExitCode> 
     await close();
     forget();
   }
+  if (typeof end === "number") return end as ExitCode;
+  await io.told();
+  // As if the program had run in our place; who waits for us may look at how it ended.
+  process.removeAllListeners(end);
+  process.kill(process.pid, end);
+  // One that is ignored here ended the program, which did not ignore it.
+  return (128 + constants.signals[end]) as ExitCode;
 }
 
-/** The system's configuration of OpenSSL, and the engine: programs that read no variable of the engine's find it by that. */
+/** How a program ended: its exit code, or the signal. */
+type End = number | NodeJS.Signals;
+
+/**
+ * The system's configuration of OpenSSL, and the engine: programs that read no variable of the engine's find it by that.
+ * Initialised, for nginx does not do so itself; the engine connects when a key is first asked for, and not before.
+ */
 function opensslConfiguration(folder: string, library: string): Record<string, string> {
   const path = join(folder, "openssl.cnf");
   writeFileSync(
@@ -89,7 +103,7 @@ pkcs11 = keywright_pkcs11
 [keywright_pkcs11]
 engine_id = pkcs11
 MODULE_PATH = ${library}
-init = 0
+init = 1
 `,
     { mode: 0o600 },
   );
@@ -97,7 +111,7 @@ init = 0
 }
 
 /** Runs it to its end, and hands on the signals that would end us. */
-function runProgram(program: string, words: readonly string[], env: NodeJS.ProcessEnv): Promise<ExitCode> {
+function runProgram(program: string, words: readonly string[], env: NodeJS.ProcessEnv): Promise<End> {
   return new Promise((resolve, reject) => {
     const child = spawn(program, [...words], { env, stdio: "inherit" });
     const hand = (signal: NodeJS.Signals) => void child.kill(signal);
@@ -120,7 +134,7 @@ function runProgram(program: string, words: readonly string[], env: NodeJS.Proce
     });
     child.once("exit", (code, signal) => {
       done();
-      resolve((code ?? 128 + constants.signals[signal!]) as ExitCode);
+      resolve(code ?? signal!);
     });
   });
 }
