@@ -33,9 +33,9 @@ describe.skipIf(!peer("gnutls") || !peer("openssl") || !peer("p11-kit-client"))(
   });
 
   test.each([
-    ["RSA", "rsa:2048", ["--generate-privkey=rsa", "--bits=2048"], "RSA-SHA256"],
-    ["EC", "secp256r1", ["--generate-privkey=ecdsa", "--curve=secp256r1"], "ECDSA-SHA256"],
-  ])("p11tool makes an %s key, exports its public part and signs with it", async (name, _type, words, algorithm) => {
+    ["RSA", ["--generate-privkey=rsa", "--bits=2048"], "RSA-SHA256"],
+    ["EC", ["--generate-privkey=ecdsa", "--curve=secp256r1"], "ECDSA-SHA256"],
+  ])("p11tool makes an %s key, exports its public part and signs with it", async (name, words, algorithm) => {
     const made = await tool("--login", ...words, "--label", name, "--outfile", `${name}.pub`, "pkcs11:token=demo");
     expect(made.code).toBe(0);
     const key = `pkcs11:token=demo;object=${name}`;

@@ -72,6 +72,10 @@ export class Running {
     return this.#said;
   }
 
+  get isRunning(): boolean {
+    return this.#child.exitCode === null && this.#child.signalCode === null;
+  }
+
   /** Waits for the end; of a program that hangs, ends it and says what it said. */
   async end(): Promise<Ran> {
     const ran = await this.#within(this.ended);
@@ -83,8 +87,8 @@ export class Running {
   /** Waits until something is so. */
   async until(isSo: () => boolean | Promise<boolean>): Promise<void> {
     for (const limit = Date.now() + PATIENCE_MS; !(await isSo()); await delay(20)) {
-      const hasEnded = this.#child.exitCode !== null || this.#child.signalCode !== null;
-      if (hasEnded || Date.now() > limit) throw new Error(`${this.#words}: is not ready; it said:\n${this.#said}`);
+      if (!this.isRunning || Date.now() > limit)
+        throw new Error(`${this.#words}: is not ready; it said:\n${this.#said}`);
     }
   }
 
@@ -130,10 +134,16 @@ export class Programs extends World {
     mkdirSync(this.path("run"), { mode: 0o700 });
   }
 
-  /** The environment of programs: nothing of a desktop's, and no agent's. */
+  /** The environment of programs: nothing of a desktop's, no agent's, and places of their own. */
   environment(more: NodeJS.ProcessEnv = {}): NodeJS.ProcessEnv {
-    const path = `${process.env.PATH}:/usr/sbin:/sbin`;
-    return { PATH: path, HOME: this.folder, XDG_RUNTIME_DIR: this.path("run"), LC_ALL: "C.UTF-8", ...more };
+    return {
+      PATH: `${process.env.PATH}:/usr/sbin:/sbin`,
+      HOME: this.folder,
+      LC_ALL: "C.UTF-8",
+      RUNTIME_DIRECTORY: this.path("run"),
+      KEYWRIGHT_LOCKS: process.env.KEYWRIGHT_LOCKS,
+      ...more,
+    };
   }
 
   start(words: readonly string[], { input, env }: RunOptions = {}): Running {
@@ -150,8 +160,9 @@ export class Programs extends World {
 
   /** Starts the command. */
   keywright(words: readonly string[], options?: RunOptions): Running {
-    const [verb, ...rest] = words as [string, ...string[]];
-    return this.start([process.execPath, COMMAND, verb, "--state", this.state, ...rest], options);
+    const end = words.includes("--") ? words.indexOf("--") : words.length;
+    const all = [...words.slice(0, end), "--state", this.state, ...words.slice(end)];
+    return this.start([process.execPath, COMMAND, ...all], options);
   }
 
   /** Runs a program through `keywright exec`; it sends no PIN. */

@@ -80,7 +80,7 @@ export async function run(input: Input<typeof spec>, io: Io): Promise<ExitCode> 
   // As if the program had run in our place; who waits for us may look at how it ended.
   process.removeAllListeners(end);
   process.kill(process.pid, end);
-  // One that is ignored here ended the program, which did not ignore it.
+  // One that Node ignores, or keeps for itself.
   return (128 + constants.signals[end]) as ExitCode;
 }
 
