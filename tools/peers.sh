@@ -5,7 +5,10 @@ packages=(
   softhsm2 opensc openssl
   swtpm swtpm-tools libtpm2-pkcs11-1 libtss2-tcti-swtpm0
   libnss3 libnss3-tools libnss3-dev libp11-kit-dev p11-kit p11-kit-modules
-  openssh-client expect
+  openssh-client openssh-server expect
+  gnutls-bin libengine-pkcs11-openssl nginx curl default-jdk-headless
+  gpg-agent gpgconf gpgsm gnupg-pkcs11-scd
+  python3-minimal
   jq util-linux
 )
 export DEBIAN_FRONTEND=noninteractive

@@ -46,7 +46,8 @@ async function dispatch(argv: readonly string[], io: Io): Promise<ExitCode> {
   }
   const file = await entry.load();
   const rest = argv.slice(entry.name.split(" ").length);
-  if (rest.includes("--help") || rest.includes("-h")) {
+  const own = beforeDashes(rest);
+  if (own.includes("--help") || own.includes("-h")) {
     io.out(commandHelp(file.spec));
     return EXIT.done;
   }
@@ -125,7 +126,14 @@ function lower(text: string): string {
   return text.charAt(0).toLowerCase() + text.slice(1);
 }
 
+/** What comes after `--` are words: options there are another program's. */
+function beforeDashes(argv: readonly string[]): readonly string[] {
+  const end = argv.indexOf("--");
+  return end === -1 ? argv : argv.slice(0, end);
+}
+
 const argv = process.argv.slice(2);
-const io = new Io({ json: argv.includes("--json"), debug: argv.includes("--debug") });
+const options = beforeDashes(argv);
+const io = new Io({ json: options.includes("--json"), debug: options.includes("--debug") });
 exitOnSignals(() => io.interrupt());
 void main(argv, io).then(exit);

@@ -18,6 +18,15 @@ export const PEERS = {
   "nss-headers": { package: "libnss3-dev", file: "/usr/include/nss/pkcs11t.h" },
   expect: { package: "expect", file: "expect" },
   "ssh-keygen": { package: "openssh-client", file: "ssh-keygen" },
+  sshd: { package: "openssh-server", file: "/usr/sbin/sshd" },
+  gnutls: { package: "gnutls-bin", file: "p11tool" },
+  "openssl-pkcs11": { package: "libengine-pkcs11-openssl", file: `${LIB}/engines-3/pkcs11.so` },
+  nginx: { package: "nginx", file: "/usr/sbin/nginx" },
+  curl: { package: "curl", file: "curl" },
+  java: { package: "default-jdk-headless", file: "javac" },
+  gpgsm: { package: "gpgsm", file: "gpgsm" },
+  "gnupg-pkcs11-scd": { package: "gnupg-pkcs11-scd", file: "gnupg-pkcs11-scd" },
+  python3: { package: "python3-minimal", file: "python3" },
 } as const;
 
 export type Peer = keyof typeof PEERS;

@@ -12,7 +12,7 @@ import { CommandError } from "../errors.ts";
 import type { Io } from "../io.ts";
 import { guard } from "../serving/guards.ts";
 import { workersOf } from "../serving/options.ts";
-import { PROGRAM_NOTES, PROGRAM_OPTIONS, runServed } from "../serving/program.ts";
+import { type End, endAs, PROGRAM_NOTES, PROGRAM_OPTIONS, runServed } from "../serving/program.ts";
 import { findServed } from "../serving/tokens.ts";
 import { summaryText } from "../views/trace.ts";
 
@@ -29,7 +29,7 @@ export const spec = command({
   notes: [
     ...PROGRAM_NOTES,
     "With --module, the calls that the program makes to that library; it is loaded in a process of its own.",
-    "Ends as the program does: with its exit code, or 128 and the number of its signal.",
+    "Ends as the program does: with its exit code, or by its signal.",
   ],
   examples: [
     'keywright trace --token demo -- pkcs11-tool --module "$(keywright module-path)" -O',
@@ -50,13 +50,15 @@ export async function run(input: Input<typeof spec>, io: Io): Promise<ExitCode> 
       out.line(input.json ? JSON.stringify(call) : callText(call));
     },
   };
+  let end: End;
   try {
-    return await runServed({ ...guarded, host }, input.words, workersOf(input, 1));
+    end = await runServed({ ...guarded, host }, input.words, workersOf(input, 1));
   } finally {
     const functions = summary.rows();
     out.line(input.json ? JSON.stringify({ schema: "keywright/trace/1", functions }) : summaryText(functions));
     out.close();
   }
+  return endAs(end, io);
 }
 
 /** Where the trace goes: lines as they come, so that what a program does before it hangs is there. */

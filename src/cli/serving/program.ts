@@ -11,6 +11,7 @@ import { closeAtExit } from "../../host/exit.ts";
 import type { ExitCode } from "../command.ts";
 import { flag, texts } from "../command.ts";
 import { CommandError } from "../errors.ts";
+import type { Io } from "../io.ts";
 import type { Guarded } from "./guards.ts";
 import { SERVING_OPTIONS } from "./options.ts";
 import { ADDRESS_VARIABLE, addressOf, clientLibrary, listenFor, privateFolder } from "./socket.ts";
@@ -31,12 +32,14 @@ export const PROGRAM_NOTES = [
   "Where TOKEN names a key, the program sees and uses that key alone, unless a policy says otherwise.",
 ] as const;
 
+/** How a program ended: its exit code, or the signal. */
+export type End = number | NodeJS.Signals;
+
 /**
  * Runs a program to its end.
  * @param words the program and its arguments
- * @returns its exit code, or 128 and the number of the signal that ended it
  */
-export async function runServed(guarded: Guarded, words: readonly string[], workers: number): Promise<ExitCode> {
+export async function runServed(guarded: Guarded, words: readonly string[], workers: number): Promise<End> {
   const [program, ...rest] = words as [string, ...string[]];
   const library = clientLibrary();
   const folder = privateFolder("exec-");
@@ -61,7 +64,22 @@ export async function runServed(guarded: Guarded, words: readonly string[], work
   }
 }
 
-/** The system's configuration of OpenSSL, and the engine: programs that read no variable of the engine's find it by that. */
+/**
+ * Ends as a program did: as if it had run in our place, so that who waits for us may look at how it ended.
+ * @returns its exit code; 128 and the number of a signal that Node ignores, or keeps for itself
+ */
+export async function endAs(end: End, io: Io): Promise<ExitCode> {
+  if (typeof end === "number") return end as ExitCode;
+  await io.told();
+  process.removeAllListeners(end);
+  process.kill(process.pid, end);
+  return (128 + constants.signals[end]) as ExitCode;
+}
+
+/**
+ * The system's configuration of OpenSSL, and the engine: programs that read no variable of the engine's find it by that.
+ * Initialised, for nginx does not do so itself; the engine connects when a key is first asked for, and not before.
+ */
 function opensslConfiguration(folder: string, library: string): Record<string, string> {
   const path = join(folder, "openssl.cnf");
   writeFileSync(
@@ -74,7 +92,7 @@ pkcs11 = keywright_pkcs11
 [keywright_pkcs11]
 engine_id = pkcs11
 MODULE_PATH = ${library}
-init = 0
+init = 1
 `,
     { mode: 0o600 },
   );
@@ -82,7 +100,7 @@ init = 0
 }
 
 /** Runs it to its end, and hands on the signals that would end us. */
-function runProgram(program: string, words: readonly string[], env: NodeJS.ProcessEnv): Promise<ExitCode> {
+function runProgram(program: string, words: readonly string[], env: NodeJS.ProcessEnv): Promise<End> {
   return new Promise((resolve, reject) => {
     const child = spawn(program, [...words], { env, stdio: "inherit" });
     const hand = (signal: NodeJS.Signals) => void child.kill(signal);
@@ -105,7 +123,7 @@ function runProgram(program: string, words: readonly string[], env: NodeJS.Proce
     });
     child.once("exit", (code, signal) => {
       done();
-      resolve((code ?? 128 + constants.signals[signal!]) as ExitCode);
+      resolve(code ?? signal!);
     });
   });
 }

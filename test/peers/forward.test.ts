@@ -1,0 +1,132 @@
+/** keywright forward, through OpenSSH's own server, to programs on the other side. */
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { existsSync, lstatSync, mkdirSync, readdirSync } from "node:fs";
+import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
+import { peer } from "../support/peers.ts";
+import { CLIENT, type Programs, type Running, rsaAndEc, USER_PIN } from "../support/programs.ts";
+import { type Sshd, startSshd } from "../support/sshd.ts";
+
+const isHere = peer("sshd") && peer("ssh-keygen") && peer("opensc") && peer("p11-kit-client");
+
+describe.skipIf(!isHere)("keywright forward", () => {
+  let programs: Programs;
+  let sshd: Sshd;
+  let forwards: Running[] = [];
+  /** Where p11-kit's client looks on the other side. */
+  let socket: string;
+  beforeAll(async () => {
+    programs = await rsaAndEc();
+    mkdirSync(programs.path("far"), { mode: 0o700 });
+    socket = programs.path("far/p11-kit/pkcs11");
+    sshd = await startSshd(programs, `SetEnv XDG_RUNTIME_DIR=${programs.path("far")}`);
+    await programs.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", "id"]);
+    sshd.authorise(programs.read("id.pub"));
+  });
+  afterEach(async () => {
+    for (const running of forwards) if (running.isRunning) await running.stop();
+    forwards = [];
+  });
+  afterAll(() => programs.end());
+
+  /** ssh's words for the connection itself, which no key of the token makes. */
+  const words = () => [...sshd.words, "-i", programs.path("id")];
+  function start(...more: string[]): Running {
+    const running = programs.keywright([
+      ...["forward", sshd.destination, "--verbose", "--token", "demo", ...more],
+      ...words().map((word) => `--ssh=${word}`),
+    ]);
+    forwards.push(running);
+    return running;
+  }
+  async function forward(...more: string[]): Promise<Running> {
+    const running = start(...more);
+    await running.until(() => /tokens are served on .*\n.*\n/.test(running.said));
+    return running;
+  }
+  /** Runs a line of shell on the other side. */
+  const there = (line: string) => programs.run(["ssh", ...words(), sshd.destination, line]);
+
+  test("programs on the other side find the token, and need no PIN", async () => {
+    const running = await forward();
+    expect(running.said).toBe(
+      `keywright: tokens are served on ${sshd.destination} at ${socket}\n` +
+        "keywright: programs there that load p11-kit-client.so find them\n",
+    );
+    programs.write("data", "what is signed\n");
+    const tool = `pkcs11-tool --module ${CLIENT} --login`;
+    expect((await there(`${tool} --list-objects`)).out.match(/label: +\w+/g)).toHaveLength(6);
+    const folder = programs.folder;
+    await there(`${tool} --sign --id 01 --mechanism SHA256-RSA-PKCS -i ${folder}/data -o ${folder}/sig`);
+    const { out: key } = await programs.run(["openssl", "x509", "-in", "rsa.pem", "-noout", "-pubkey"]);
+    programs.write("rsa.pub", key);
+    const verified = await programs.run([
+      "openssl",
+      "dgst",
+      "-sha256",
+      "-verify",
+      "rsa.pub",
+      "-signature",
+      "sig",
+      "data",
+    ]);
+    expect(verified.out).toBe("Verified OK\n");
+
+    const { said } = await there(`PIN=${USER_PIN} ${tool} --pin env:PIN --list-objects`);
+    expect(said).toMatch(/C_Login failed: rv = .*\(0x200\)/);
+    expect(running.said).toContain("a PIN was sent, which went nowhere");
+  });
+
+  test("ssh there goes on with a key that is here", async () => {
+    await forward();
+    const keys = (await there(`ssh-keygen -D ${CLIENT}`)).out;
+    sshd.authorise(programs.read("id.pub") + keys);
+    const before = sshd.server.said.length;
+    const again = ["ssh", "-o", "IdentityFile=none", ...sshd.words, "-I", CLIENT, sshd.destination];
+    expect((await there(`${again.join(" ")} echo further`)).out).toBe("further\n");
+    expect(sshd.server.said.slice(before)).toMatch(/ssh2: ED25519[\s\S]*ssh2: RSA/);
+  });
+
+  test("after SIGTERM there is no socket left, here or there", async () => {
+    const running = await forward();
+    expect(lstatSync(socket).isSocket()).toBe(true);
+    expect((lstatSync(socket).mode & 0o777).toString(8)).toBe("600");
+    expect(readdirSync(programs.path("run"), { recursive: true })).toContainEqual(expect.stringMatching(/\/pkcs11$/));
+    expect((await running.stop()).code).toBe(143);
+    expect(readdirSync(programs.path("far/p11-kit"))).toEqual([]);
+    expect(readdirSync(programs.path("run"))).toEqual([]);
+  });
+
+  test("a socket that a dead server left there is replaced", async () => {
+    mkdirSync(programs.path("far/p11-kit"), { recursive: true, mode: 0o700 });
+    const code = `require("node:net").createServer().listen(${JSON.stringify(socket)}, () => console.log("there"))`;
+    const dead = spawn(process.execPath, ["-e", code], { stdio: ["ignore", "pipe", "inherit"] });
+    await once(dead.stdout, "data");
+    dead.kill("SIGKILL");
+    await once(dead, "exit");
+    expect(existsSync(socket)).toBe(true);
+    await forward();
+    expect((await there(`pkcs11-tool --module ${CLIENT} --list-slots`)).out).toMatch(/token label +: demo\n/);
+  });
+
+  test("a live one is refused, and goes on", async () => {
+    await forward();
+    const { code, err } = await start().end();
+    expect([code, err]).toEqual([
+      1,
+      `keywright: error: another server listens on ${sshd.destination} at ${socket}\n` +
+        "keywright: hint: end it there, or name another path with --remote-socket\n",
+    ]);
+    expect((await there(`pkcs11-tool --module ${CLIENT} --list-slots`)).out).toMatch(/token label +: demo\n/);
+  });
+
+  test("at a path that is named, the variable to set there is told", async () => {
+    const path = programs.path("far/named");
+    const running = await forward("--remote-socket", path);
+    const line = /for programs there: (.*)\n/.exec(running.said)![1]!;
+    expect(line).toBe(`P11_KIT_SERVER_ADDRESS='unix:path=${path}'; export P11_KIT_SERVER_ADDRESS;`);
+    expect((await there(`${line} pkcs11-tool --module ${CLIENT} --list-slots`)).out).toMatch(/token label +: demo\n/);
+    await running.stop();
+    expect(existsSync(path)).toBe(false);
+  });
+});
