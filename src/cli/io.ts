@@ -105,6 +105,11 @@ export class Io {
     if (!this.#isEnding) this.#messages.write(`${visibleLines(line)}\n`);
   }
 
+  /** Tells something that has to be told even while a signal ends the command. */
+  tellLast(line: string): void {
+    this.#messages.write(`${visibleLines(line)}\n`);
+  }
+
   /** Says what to tell if a signal ends the command from now on; undefined where there is nothing to tell any more. */
   onInterrupt(told: string | undefined): void {
     this.#whenInterrupted = told;

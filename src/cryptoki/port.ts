@@ -181,6 +181,16 @@ export function tellsPinTries(cryptoki: Cryptoki): cryptoki is Cryptoki & PinTri
   return typeof (cryptoki as Partial<PinTries>).pinTries === "function";
 }
 
+/** What an application tells whose logins are guarded where it runs: a Keywright's at the other end of a connection. */
+export interface PinGuarding {
+  readonly guardsPins: boolean;
+}
+
+/** Whether logins are guarded elsewhere, as far as is known now. */
+export function guardsPins(cryptoki: Cryptoki): boolean {
+  return (cryptoki as Partial<PinGuarding>).guardsPins === true;
+}
+
 /** Where applications come from: one `Cryptoki` per connection, per `openModule`. */
 export interface Provider {
   /** A new application; not yet initialised (C_Initialize is the caller's). */

@@ -2,7 +2,7 @@
  * The way into a module: wherever it runs, the PIN guard is under every login.
  * @module
  */
-import { type Cryptoki, type Provider, tellsPinTries } from "../cryptoki/port.ts";
+import { type Cryptoki, guardsPins, type Provider, tellsPinTries } from "../cryptoki/port.ts";
 import { familyOfToken } from "../families/families.ts";
 import { type GuardOptions, guardPins } from "../pins/guard.ts";
 import type { PinMemory } from "../pins/memory.ts";
@@ -41,8 +41,9 @@ export function openGuarded(
     async open() {
       await prepare();
       const inner = await provider.open();
+      const elsewhere = () => guardsPins(inner);
       const tries = tellsPinTries(inner) ? { tries: inner.pinTries.bind(inner) } : {};
-      return explained(guardPins(layer(inner), { ...options, ...tries }), family);
+      return explained(guardPins(layer(inner), { ...options, ...tries, elsewhere }), family);
     },
     close: () => provider.close(),
   };

@@ -76,6 +76,10 @@ class RemoteLink implements Link {
     return this.#connection.gone;
   }
 
+  get guardsPins(): boolean {
+    return this.#connection.isKeywright;
+  }
+
   close(): void {
     this.#connection.close();
   }

@@ -4,7 +4,7 @@
  */
 import { setTimeout as delay } from "node:timers/promises";
 import { CryptokiError } from "../cryptoki/errors.ts";
-import type { Args, Cryptoki, FunctionName, Reply, Ulong } from "../cryptoki/port.ts";
+import type { Args, Cryptoki, FunctionName, PinGuarding, Reply, Ulong } from "../cryptoki/port.ts";
 import { CALL_FLAGS } from "../spec/flags.ts";
 
 /** How long an application gets to finalise, in ms. */
@@ -14,6 +14,8 @@ const FINALISE_MS = 2000;
 export interface Link {
   /** Why it is gone; undefined as long as it is there. */
   readonly gone: string | undefined;
+  /** Whether logins are guarded there. */
+  readonly guardsPins?: boolean;
   call(fn: FunctionName, args: unknown): Promise<unknown>;
 }
 
@@ -21,7 +23,7 @@ export interface Link {
  * An application that outlives its link. Once that is gone so are its sessions; the next call that needs none makes another
  * link, initialised as before.
  */
-export class RevivedApplication implements Cryptoki {
+export class RevivedApplication implements Cryptoki, PinGuarding {
   readonly #start: () => Promise<Link>;
   readonly #hints: readonly string[];
   #link: Link;
@@ -35,6 +37,10 @@ export class RevivedApplication implements Cryptoki {
     this.#link = link;
     this.#start = start;
     this.#hints = hints;
+  }
+
+  get guardsPins(): boolean {
+    return this.#link.guardsPins === true;
   }
 
   async call<F extends FunctionName>(fn: F, args: Args<F>): Promise<Reply<F>> {

@@ -34,6 +34,11 @@ export interface GuardOptions {
   readonly habits?: (info: Structure<"tokenInfo">) => PinHabits;
   /** For tokens that tell more of their tries than their flags do. */
   readonly tries?: PinTries["pinTries"];
+  /**
+   * Whether another guard, where the token is, has these logins now. Two would wait for each other where they share a
+   * state folder, and each would take the login that the other notes for one whose answer was lost.
+   */
+  readonly elsewhere?: () => boolean;
   readonly now?: () => Date;
 }
 
@@ -130,6 +135,7 @@ class Guard {
     pin: Uint8Array,
     send: () => Awaitable<Reply<F>>,
   ): Promise<Reply<F>> {
+    if (this.#options.elsewhere?.() === true) return send();
     const identity = identityOf(await this.#info(fn, slot), this.#options.reach);
     const { memory } = this.#options;
     const attended = this.#options.attended(role);

@@ -46,7 +46,7 @@ export async function guard(served: ServedTokens, input: ServingInput, wishes: G
   const report = reporter(input.verbose, io);
   const policy = await policyOf(served, input, io);
   const confirmer = confirmerOf(input, io);
-  const log = await auditOf(input, report, io);
+  const log = await auditOf(input, io);
   const counters = new StoredCounters(state);
   return {
     plan: {
@@ -139,7 +139,7 @@ function askOf(command: string | undefined, io: Io): Ask {
   return (question) => io.confirm(`${questionText(question)}.`);
 }
 
-async function auditOf(input: ServingInput, report: WorkersHost["report"], io: Io): Promise<AuditLog | undefined> {
+async function auditOf(input: ServingInput, io: Io): Promise<AuditLog | undefined> {
   if (input.audit === undefined) {
     if (input.auditKey !== undefined) throw new UsageError("--audit-key signs the log of --audit, which is not given");
     return undefined;
@@ -149,7 +149,10 @@ async function auditOf(input: ServingInput, report: WorkersHost["report"], io: I
     checkpointEvery: numberOf("audit-every", input.auditEvery, 1, 1_000_000, 1000),
     sync: syncOf(input),
     signer: input.auditKey === undefined ? undefined : await signerOf(input.auditKey, input, io),
-    witness: ({ log, n, hash }) => report("checkpoint of the audit log", `${log} ${n}:${hash}`, []),
+    // The last one is made while the server ends, and matters most.
+    witness: ({ log, n, hash }) => {
+      if (input.verbose) io.tellLast(`keywright: checkpoint of the audit log: ${log} ${n}:${hash}`);
+    },
     tell: (message) => io.warn(message),
   });
 }

@@ -50,6 +50,11 @@ export class ClientConnection implements Cryptoki {
     return this.#channel.gone;
   }
 
+  /** Whether the peer is a Keywright, as it told when it was initialised. */
+  get isKeywright(): boolean {
+    return this.#dialect.extended;
+  }
+
   /** Ends the connection; calls under way fail with CKR_DEVICE_REMOVED. */
   close(reason = "the connection was closed"): void {
     this.#channel.close(reason);
