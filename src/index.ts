@@ -119,6 +119,7 @@ export function surroundingsOf(declaration: Declaration, options: DeclaredOption
 
 export * from "./doors/cryptoki.ts";
 export * from "./doors/lifecycle.ts";
+export * from "./doors/serving.ts";
 export * from "./doors/softtoken.ts";
 export * from "./doors/uri.ts";
 export * from "./doors/x509.ts";

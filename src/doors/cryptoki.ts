@@ -7,6 +7,7 @@ export { ArgumentError } from "../cryptoki/arguments.ts";
 export { AttributeError, type Attributes } from "../cryptoki/attributes.ts";
 export { ecParams } from "../cryptoki/curves.ts";
 export { CryptokiError, failedWith, KeywrightError } from "../cryptoki/errors.ts";
+export { fromHandlers } from "../cryptoki/handlers.ts";
 export {
   aesGcm,
   DIGESTS,
