@@ -19,7 +19,7 @@ import {
   RequestError,
 } from "../../src/rpc/messages.ts";
 import { CKA } from "../../src/spec/attributes.ts";
-import { CALL_NAMES, type CallName, callByNumber, callRow, functionOf, isOwnCall } from "../../src/spec/calls.ts";
+import { CALL_NAMES, callByNumber, callRow, functionOf, isOwnCall } from "../../src/spec/calls.ts";
 import { FUNCTIONS } from "../../src/spec/functions.ts";
 import { CKM } from "../../src/spec/mechanisms.ts";
 import { LAID_OUT, WITHOUT_PARAMETER } from "../../src/spec/wire-mechanisms.ts";
