@@ -36,7 +36,7 @@ export function commandHelp(spec: CommandSpec): string {
   const section = (title: string, lines: readonly string[] | undefined) =>
     lines === undefined || lines.length === 0 ? [] : ["", title, ...lines.map((line) => `  ${line}`)];
   return [
-    `usage: keywright ${[spec.name, spec.words?.usage, "[OPTION…]"].filter(Boolean).join(" ")}`,
+    `usage: keywright ${[spec.name, ...usageOf(spec.words?.usage)].join(" ")}`,
     "",
     spec.summary,
     "",
@@ -56,4 +56,10 @@ function optionRows(options: Options): string[] {
 
 function row(left: string, right: string): string {
   return left.length < WIDTH ? `  ${left.padEnd(WIDTH)}${right}` : `  ${left}\n  ${" ".repeat(WIDTH)}${right}`;
+}
+
+/** Options stand after the words, but before a program of the user's own, which has options of its own. */
+function usageOf(words: string | undefined): string[] {
+  if (words === undefined) return ["[OPTION…]"];
+  return words.startsWith("--") ? ["[OPTION…]", words] : [words, "[OPTION…]"];
 }

@@ -73,7 +73,7 @@ async function unknownCommand(argv: readonly string[], words: readonly string[])
 
 /** A hint at the name that was probably meant; empty when none is near. */
 async function didYouMean(name: string, known: readonly string[]): Promise<string> {
-  const { nearest } = await import("../lifecycle/schema/nearest.ts");
+  const { nearest } = await import("../schema/nearest.ts");
   const near = nearest(name, known);
   return near === undefined ? "" : `did you mean ${near}?`;
 }

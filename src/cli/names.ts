@@ -3,7 +3,7 @@
  * @module
  */
 import type { Declaration, KeyDeclaration } from "../lifecycle/declaration.ts";
-import { nearest } from "../lifecycle/schema/nearest.ts";
+import { nearest } from "../schema/nearest.ts";
 import { UnknownNameError } from "./errors.ts";
 
 /** The declared keys of these names. @throws UnknownNameError naming the first that is unknown */

@@ -8,7 +8,7 @@ import type { Session } from "../cryptoki/session/session.ts";
 import { formatUri } from "../cryptoki/uri.ts";
 import type { Usage } from "../lifecycle/declaration.ts";
 import type { Identity } from "../lifecycle/identities.ts";
-import { parseId } from "../lifecycle/values.ts";
+import { parseId } from "../schema/ids.ts";
 import type { UriType } from "../spec/uri.ts";
 import { offering, texts } from "./command.ts";
 import { fromArgument, ObjectChoiceError, UsageError } from "./errors.ts";

@@ -108,6 +108,11 @@ export const COMMANDS: readonly CommandEntry[] = [
   entry("serve", "serve tokens to other programs, over p11-kit's protocol", () => import("./commands/serve.ts")),
   entry("exec", "run a program with tokens that it can use, served to it alone", () => import("./commands/exec.ts")),
   entry(
+    "trace",
+    "run a program with tokens and show every PKCS#11 call that it makes",
+    () => import("./commands/trace.ts"),
+  ),
+  entry(
     "forward",
     "let programs on another machine use tokens of this one, over ssh",
     () => import("./commands/forward.ts"),
@@ -116,6 +121,11 @@ export const COMMANDS: readonly CommandEntry[] = [
     "module-path",
     "print the library that programs load to use what keywright serve or exec offers",
     () => import("./commands/module-path.ts"),
+  ),
+  entry(
+    "audit verify",
+    "say what an audit log proves; exit code 1 when it was changed",
+    () => import("./commands/audit-verify.ts"),
   ),
   entry("completion", "print the completion script of a shell", () => import("./commands/completion.ts")),
 ];

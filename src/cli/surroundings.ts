@@ -29,7 +29,8 @@ export const FILE_OPTION = {
 export async function loadDeclaration(input: { file?: string | undefined; word?: string }): Promise<Declaration> {
   const file = resolve(input.file === "-" ? "/dev/stdin" : (input.file ?? DEFAULT_FILE));
   // Reading YAML takes time to load, and a URI needs none of it.
-  const { MOST_BYTES, readDeclaration } = await import("../lifecycle/declaration.ts");
+  const { readDeclaration } = await import("../lifecycle/declaration.ts");
+  const { MOST_BYTES } = await import("../schema/document.ts");
   let contents: Buffer;
   try {
     // One more shows that it is too long.

@@ -2,6 +2,9 @@
  * Small matters of wording.
  * @module
  */
+import { visible } from "../layers/words.ts";
+
+export { visible };
 
 /** `exitCode` is `--exit-code` on the command line. */
 export function kebab(name: string): string {
@@ -16,19 +19,6 @@ export function count(number: number, one: string, many = `${one}s`): string {
 /** Those of a fingerprint that are shown: more than anybody needs, and fewer than 64. */
 export function firstDigits(fingerprint: string): string {
   return fingerprint.slice(0, 16);
-}
-
-/** Characters that a terminal obeys instead of showing: controls, and those that turn the direction of writing. */
-// biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
-const OBEYED = /[\u0000-\u001f\u007f-\u009f\u200e\u200f\u2028-\u202e\u2066-\u2069]/g;
-
-/** A text of somebody else's (a label, a name) on one line, such characters as `\u001b`. */
-export function visible(text: string): string {
-  return text.replace(OBEYED, escaped);
-}
-
-function escaped(character: string): string {
-  return `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`;
 }
 
 /** Lines of ours: their ends, tabs and marks stay, whatever else a terminal would obey is shown. */

@@ -120,7 +120,8 @@ export async function writeAtomic(path: string, data: Uint8Array | string, optio
   }
 }
 
-async function syncFolder(folder: string): Promise<void> {
+/** Waits until the disk has the names in a folder. */
+export async function syncFolder(folder: string): Promise<void> {
   const fd = openSync(folder, "r");
   try {
     await sync(fd);

@@ -39,6 +39,17 @@ export async function withLocks<T>(names: readonly string[], options: LockOption
   }
 }
 
+/**
+ * Takes a lock for as long as something is open.
+ * @returns what lets go of it
+ * @throws HostError naming the holder when it stays taken
+ */
+export async function holdLock(name: string, options: LockOptions): Promise<() => void> {
+  makePrivateFolder(options.folder);
+  const fd = await take(name, options);
+  return () => closeSync(fd);
+}
+
 /** Files of a line: waiting for a thread for each of opening, noting and closing would take longer than that itself. */
 async function take(name: string, options: LockOptions): Promise<number> {
   const path = join(options.folder, `${name}.lock`);

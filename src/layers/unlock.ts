@@ -63,7 +63,9 @@ class Unlocking {
     C_Login: (args) => {
       const { session, userType, pin } = args;
       const isAgain = userType === CKU.CKU_CONTEXT_SPECIFIC[0];
-      if (userType === CKU.CKU_SO[0]) return this.#refuse("C_Login", args, "the SO does not log in from there");
+      // Of the SO and a vendor's other roles the user's PIN would only cost tries.
+      if (!isAgain && userType !== CKU.CKU_USER[0])
+        return this.#refuse("C_Login", args, "only the user logs in from there");
       if (pin !== null) return this.#refuse("C_Login", args, SENT);
       return this.#login(session, userType, isAgain);
     },

@@ -5,13 +5,13 @@
 import { dirname, resolve } from "node:path";
 import { parseUri, unknownAttribute } from "../cryptoki/uri.ts";
 import { familyOfLibrary, WRITE_AS_USER } from "../families/families.ts";
+import { nearest } from "../schema/nearest.ts";
 import { URI_PATH } from "../spec/uri.ts";
 import { X509Error } from "../x509/errors.ts";
 import { checkExtensions } from "../x509/extensions.ts";
 import { unfitUsage } from "../x509/key-usages.ts";
 import type { Declaration, KeyDeclaration } from "./declaration.ts";
 import { checkPaths } from "./paths.ts";
-import { nearest } from "./schema/nearest.ts";
 import { addDuration } from "./values.ts";
 
 type Report = (path: readonly string[], message: string, hint: string | undefined) => void;

@@ -2,13 +2,12 @@
  * Reading a declaration: keys.yaml, or the same in JSON.
  * @module
  */
-import { isMap, LineCounter, type Node } from "yaml";
 import { KeywrightError } from "../cryptoki/errors.ts";
 import type { PinSource } from "../pins/sources.ts";
+import { describeFaults, readDocument } from "../schema/document.ts";
+import type { Fault } from "../schema/fields.ts";
 import { checkDeclaration, checkExtensionSyntax } from "./check.ts";
-import { DECLARATION, type DeclarationFields, type KeyFields, type TokenFields } from "./schema/declaration.ts";
-import { Cursor, type Fault, type Source } from "./schema/fields.ts";
-import { parseText } from "./schema/yaml.ts";
+import { DECLARATION, type DeclarationFields, type KeyFields, type TokenFields } from "./fields.ts";
 import { type Duration, type KeyType, keyTypeText } from "./values.ts";
 
 /** A declared token. Paths are as declared: relative ones start at the declaration's folder. */
@@ -76,34 +75,11 @@ export class DeclarationError extends KeywrightError {
   readonly faults: readonly Fault[];
 
   constructor(file: string, faults: readonly Fault[]) {
-    const lines = faults.map((fault) => formatFault(fault));
-    const first = lines[0]!;
-    super(faults.length === 1 ? first.text : `${file} has ${faults.length} faults`, {
-      hints: faults.length === 1 ? first.hints : told(lines),
-    });
+    const { message, hints } = describeFaults(file, faults);
+    super(message, { hints });
     this.faults = faults;
   }
 }
-
-/** More lines are not read: they stand above the error by then. */
-const MOST_LINES = 20;
-
-function told(faults: readonly { text: string; hints: string[] }[]): string[] {
-  const lines: string[] = [];
-  for (const [i, { text, hints }] of faults.entries()) {
-    if (lines.length >= MOST_LINES) return [...lines, `and ${faults.length - i} more`];
-    lines.push(text, ...hints.map((hint) => `  ${hint}`));
-  }
-  return lines;
-}
-
-function formatFault({ file, line, column, path, message, hint }: Fault): { text: string; hints: string[] } {
-  const place = line === 0 ? file : `${file}:${line}:${column}`;
-  return { text: `${place}: ${path === "" ? "" : `${path}: `}${message}`, hints: hint === undefined ? [] : [hint] };
-}
-
-/** A larger file is not a declaration. In bytes. */
-export const MOST_BYTES = 4 * 1024 * 1024;
 
 /**
  * Reads and checks a declaration.
@@ -112,54 +88,16 @@ export const MOST_BYTES = 4 * 1024 * 1024;
  * @throws DeclarationError with every fault, each with line and path
  */
 export async function readDeclaration(text: string, file: string): Promise<Declaration> {
-  const place = { file, line: 0, column: 0, path: "" };
-  if (Buffer.byteLength(text) > MOST_BYTES) {
-    throw new DeclarationError(file, [{ ...place, message: `it has more than ${MOST_BYTES} bytes` }]);
-  }
-  const lines = new LineCounter();
-  const parsed = parseText(text, lines);
-  if ("faults" in parsed) {
-    const faults = parsed.faults.map(({ offset, message }) => {
-      const { line, col } = lines.linePos(offset);
-      return { file, line, column: col, path: "", message };
-    });
-    throw new DeclarationError(file, faults);
-  }
-  const { document } = parsed;
-  const source: Source = { file, document, lines, faults: [], visited: 0 };
-  const fields = readFields(source, place);
-  if (fields === undefined || source.faults.length > 0) throw new DeclarationError(file, source.faults);
-  const declaration = complete(file, fields);
+  const read = readDocument(text, { file, what: "a declaration" }, DECLARATION);
+  if ("faults" in read) throw new DeclarationError(file, read.faults);
+  const declaration = complete(file, read.value);
+  const faults: Fault[] = [];
   const report = (path: readonly string[], message: string, hint?: string) =>
-    cursorAt(source, path).fail(message, hint);
+    void faults.push(read.faultAt(path, message, hint));
   checkDeclaration(declaration, report);
   checkExtensionSyntax(declaration, report);
-  if (source.faults.length > 0) throw new DeclarationError(file, source.faults);
+  if (faults.length > 0) throw new DeclarationError(file, faults);
   return declaration;
-}
-
-function readFields(source: Source, place: Fault | Omit<Fault, "message">): DeclarationFields | undefined {
-  try {
-    return DECLARATION.read(new Cursor(source, source.document.contents, ""));
-  } catch (error) {
-    if (error instanceof RangeError) throw new DeclarationError(source.file, [{ ...place, message: error.message }]);
-    throw error;
-  }
-}
-
-/** The place of a path in the document, or of the nearest part that is there. */
-function cursorAt(source: Source, path: readonly string[]): Cursor {
-  let node: unknown = source.document.contents;
-  let at: unknown = node;
-  for (const name of path) {
-    const next: unknown = isMap(node)
-      ? node.items.find((pair) => String(pair.key) === name)?.value
-      : (node as { items?: unknown[] } | null)?.items?.[Number(name)];
-    if (next === undefined || next === null) break;
-    node = next;
-    at = next;
-  }
-  return new Cursor(source, at as Node, path.join("."));
 }
 
 function complete(file: string, fields: DeclarationFields): Declaration {

@@ -4,8 +4,8 @@
  */
 import { basename, dirname, join, relative, resolve } from "node:path";
 import { realPath } from "../host/paths.ts";
+import type { Fault } from "../schema/fields.ts";
 import type { Declaration, KeyDeclaration } from "./declaration.ts";
-import type { Fault } from "./schema/fields.ts";
 
 type Report = (path: readonly string[], message: string, hint: string | undefined) => void;
 

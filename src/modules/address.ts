@@ -23,7 +23,7 @@ export function isPeer(module: string): boolean {
  */
 export function parsePeer(module: string): Peer {
   if (module.startsWith("|")) {
-    const [program, ...words] = splitWords(module);
+    const [program, ...words] = splitWords(module.slice(1));
     if (program === undefined) throw new ModuleError(module, "there is no command after |");
     return { kind: "command", program, words };
   }
@@ -48,12 +48,14 @@ function decoded(module: string): string {
   }
 }
 
-/** Words as a shell splits them, without expanding anything: quotes and backslashes. */
-function splitWords(module: string): string[] {
-  const text = module.slice(1);
+/**
+ * Words as a shell splits them, without expanding anything: quotes and backslashes.
+ * @throws ModuleError for a quote that is not closed
+ */
+export function splitWords(command: string): string[] {
   const words: string[] = [];
-  for (const [, word] of text.matchAll(/((?:[^\s'"\\]|'[^']*'|"(?:[^"\\]|\\.)*"|\\.)+)|\S/gs)) {
-    if (word === undefined) throw new ModuleError(module, "a quote in the command is not closed");
+  for (const [, word] of command.matchAll(/((?:[^\s'"\\]|'[^']*'|"(?:[^"\\]|\\.)*"|\\.)+)|\S/gs)) {
+    if (word === undefined) throw new ModuleError(command, "a quote in the command is not closed");
     words.push(
       word.replace(
         /'([^']*)'|"((?:[^"\\]|\\.)*)"|\\(.)/gs,

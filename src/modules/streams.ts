@@ -124,7 +124,8 @@ class CommandStream extends Duplex {
   }
 
   override _write(chunk: Buffer, _encoding: BufferEncoding, done: (error?: Error | null) => void): void {
-    this.#child.stdin.write(chunk, (error) => done(error));
+    // A command that reads no more ends, and what it says by that is told.
+    this.#child.stdin.write(chunk, () => done());
   }
 
   override _destroy(error: Error | null, done: (error: Error | null) => void): void {

@@ -48,11 +48,13 @@ export class FrameReader {
   }
 
   /**
-   * Takes what arrived; answers the frames that are complete. Their parts are views of `chunk` where one chunk has the
-   * whole frame, so they are to be used, or copied, before the chunk's memory is used again.
+   * Takes what arrived; answers the frames that are complete. Their parts are views of `arrived` where that has the
+   * whole frame, so they are to be used, or copied, before its memory is used again.
    * @throws CodecError for a code of 0; nothing more can be read then
    */
-  take(chunk: Uint8Array): (Frame | Oversized)[] {
+  take(arrived: Uint8Array): (Frame | Oversized)[] {
+    // Not as a Buffer, whose `slice` is no copy.
+    const chunk = new Uint8Array(arrived.buffer, arrived.byteOffset, arrived.length);
     const frames: (Frame | Oversized)[] = [];
     let at = 0;
     while (at < chunk.length) {

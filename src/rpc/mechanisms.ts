@@ -86,7 +86,7 @@ export function readMechanism(r: Reader, dialect: Dialect): WireMechanism {
   return parameter === null && !isLaidOut ? { type } : { type, parameter };
 }
 
-function readParameter(r: Reader, form: ParameterForm): WireParameter {
+export function readParameter(r: Reader, form: ParameterForm): WireParameter {
   if (form === "ulong") return readUlong(r);
   if (form === "bytes") return readArray(r);
   const fields: Record<string, Ulong | boolean | Uint8Array | null | WireFields> = {};
@@ -116,7 +116,7 @@ export function writeMechanism(w: Writer, mechanism: WireMechanism, dialect: Dia
   writeParameter(w, parameter ?? null, parameterForm(type, dialect));
 }
 
-function writeParameter(w: Writer, value: WireParameter, form: ParameterForm): void {
+export function writeParameter(w: Writer, value: WireParameter, form: ParameterForm): void {
   if (form === "ulong") writeUlong(w, value as Ulong);
   else if (form === "bytes") writeArray(w, value as Uint8Array | null);
   else for (const [name, field] of form) writeField(w, (value as WireFields)[name]!, field);

@@ -5,7 +5,8 @@
 import { fromUtf8, Reader, sameBytes, utf8, Writer } from "../codec/bytes.ts";
 import { CodecError } from "../codec/errors.ts";
 import type { Ulong, Version } from "../cryptoki/port.ts";
-import { CALLS, type CallName, callByNumber, ERROR_CALL } from "../spec/calls.ts";
+import { CALL_NAMES, type CallName, callByNumber, callRow, ERROR_CALL, functionOf, isOwnCall } from "../spec/calls.ts";
+import { FUNCTIONS, type FunctionRow } from "../spec/functions.ts";
 import type { ReturnName } from "../spec/returns.ts";
 import {
   readArray,
@@ -31,11 +32,16 @@ import {
 } from "./attributes.ts";
 import { type Dialect, mechanismVariants, nestingVariants } from "./dialect.ts";
 import {
+  type ParameterForm,
+  parameterForm,
   readMechanism,
+  readParameter,
   readUpdate,
   type WireMechanism,
+  type WireParameter,
   type WireUpdate,
   writeMechanism,
+  writeParameter,
   writeUpdate,
 } from "./mechanisms.ts";
 
@@ -122,10 +128,10 @@ interface CallForms {
 }
 
 const FORMS = Object.fromEntries(
-  Object.entries(CALLS).map(([name, [number, request, response]]) => [
-    name,
-    { number, request: form(request), response: form(response) },
-  ]),
+  CALL_NAMES.map((name) => {
+    const [number, request, response] = callRow(name);
+    return [name, { number, request: form(request), response: form(response) }];
+  }),
 ) as Readonly<Record<CallName, CallForms>>;
 
 const ERROR = { number: ERROR_CALL, response: form("u") };
@@ -135,8 +141,10 @@ export interface Request {
   readonly fields: Fields;
 }
 
-/** An answer: fields, or a return value alone. */
-export type Response = { readonly fields: Fields } | { readonly rv: Ulong };
+/** An answer: fields, or a return value alone. Between two Keywrights, also the parameter that the call changed. */
+export type Response =
+  | { readonly fields: Fields; readonly parameter?: WireParameter | undefined }
+  | { readonly rv: Ulong };
 
 /** A request whose call, or signature, or a field is not what the protocol says. */
 export class RequestError extends CodecError {
@@ -158,7 +166,25 @@ export function encodeResponse(request: Request, response: Response, dialect: Di
   if ("rv" in response) return encodeError(response.rv);
   const { number, response: written } = FORMS[request.call];
   // With a return value other than OK, a derivation's answer ends before the key.
-  return encode(number, written, response.fields, dialect, askedOf(request));
+  const body = encode(number, written, response.fields, dialect, askedOf(request));
+  if (!dialect.extended || response.parameter === undefined) return body;
+  const w = new Writer().bytes(body);
+  writeParameter(w, response.parameter, changedForm(request, dialect));
+  return w.finish();
+}
+
+/** How a parameter that a call changed travels: as the mechanism's, or as a message's, which is bytes. */
+function changedForm({ call, fields }: Request, dialect: Dialect): ParameterForm {
+  const place = FORMS[call].request.atoms.indexOf("M");
+  const mechanism = place < 0 ? null : (fields[place] as WireMechanism);
+  return mechanism === null ? "bytes" : parameterForm(mechanism.type, dialect);
+}
+
+/** Whether a call may change a parameter: its mechanism's, or its message's. */
+function changesParameter(call: CallName): boolean {
+  return Object.values((FUNCTIONS[functionOf(call)] as FunctionRow).in).some(
+    (kind) => kind === "mechanism" || kind === "mechanismOrNull" || kind === "parameter",
+  );
 }
 
 /** An answer that is a return value alone. */
@@ -211,7 +237,7 @@ export function decodeRequest(body: Uint8Array, dialect: Dialect): Request & { r
 function decode(r: Reader, body: Uint8Array, dialect: Dialect): Request & { readonly dialect: Dialect } {
   const number = r.u32();
   const call = callByNumber(number);
-  if (call === undefined) {
+  if (call === undefined || (isOwnCall(call) && !dialect.extended)) {
     throw new RequestError("CKR_FUNCTION_NOT_SUPPORTED", {
       path: "request",
       offset: 0,
@@ -306,5 +332,7 @@ export function decodeResponse(body: Uint8Array, request: Request, dialect: Dial
   requireSignature(r, response.signature);
   const isOver =
     request.call === "C_DeriveKey2" ? (fields: Fields) => fields.length === 2 && fields[0] !== 0 : undefined;
-  return { fields: readFields(r, response.atoms, dialect, askedOf(request), isOver) };
+  const fields = readFields(r, response.atoms, dialect, askedOf(request), isOver);
+  if (!dialect.extended || r.left === 0 || !changesParameter(request.call)) return { fields };
+  return { fields, parameter: readParameter(r, changedForm(request, dialect)) };
 }

@@ -20,7 +20,8 @@ import type { WireBytes, WireUlongs } from "./atoms.ts";
 import type { WireAttribute, WireRequest } from "./attributes.ts";
 import type { Dialect } from "./dialect.ts";
 import { takesNone, type WireMechanism, type WireUpdate } from "./mechanisms.ts";
-import type { Fields, Request } from "./messages.ts";
+import type { Fields, Request, Response } from "./messages.ts";
+import { toWireMechanism } from "./parameters.ts";
 import { lengthOnly, toWireAttribute } from "./values.ts";
 
 const OK = CKR.CKR_OK[0];
@@ -64,7 +65,8 @@ function structure(kind: StructureName): Conversion {
 }
 
 const CONVERSIONS: Readonly<Record<Exclude<OutputKind, "values">, Conversion>> = {
-  ulong: { toWire: (value) => [value], toPort: (fields) => fields.shift() },
+  // A key that is not made yet, where only the size was asked for (C_EncapsulateKey), is 0.
+  ulong: { toWire: (value) => [value ?? 0], toPort: (fields) => fields.shift() },
   // The room is the last field of the request. Numbers in answer to a question for their count are not understood.
   ulongs: {
     toWire(value, { fields }) {
@@ -84,8 +86,24 @@ const CONVERSIONS: Readonly<Record<Exclude<OutputKind, "values">, Conversion>> =
   mechanismInfo: structure("mechanismInfo"),
 };
 
-/** A reply, as the fields that travel. */
-export function toFieldsOf(request: Request, reply: Reply<FunctionName>, dialect: Dialect): Fields {
+/** A reply, as it travels: its fields, and to another Keywright what became of the parameter. */
+export function toResponse(request: Request, reply: Reply<FunctionName>, dialect: Dialect): Response {
+  const fields = toFieldsOf(request, reply, dialect);
+  if (reply.parameter === undefined || !dialect.extended) return { fields };
+  const given = request.fields.find(isMechanism);
+  if (given === undefined) return { fields, parameter: reply.parameter as Uint8Array };
+  const fn = functionOf(request.call);
+  return {
+    fields,
+    parameter: toWireMechanism(fn, { type: given.type, parameter: reply.parameter }, dialect)?.parameter,
+  };
+}
+
+function isMechanism(field: unknown): field is NonNullable<WireMechanism> {
+  return typeof field === "object" && field !== null && "type" in field;
+}
+
+function toFieldsOf(request: Request, reply: Reply<FunctionName>, dialect: Dialect): Fields {
   const { call } = request;
   const row: FunctionRow = FUNCTIONS[functionOf(call)];
   const given = reply as Readonly<Record<string, unknown>>;

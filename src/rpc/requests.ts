@@ -8,7 +8,7 @@ import { CryptokiError } from "../cryptoki/errors.ts";
 import { padded } from "../cryptoki/padded.ts";
 import type { Args, Attribute, AttributeRequest, FunctionName, InitArgs, Mechanism } from "../cryptoki/port.ts";
 import { attributeName } from "../spec/attributes.ts";
-import { CALLS, type CallName, functionOf } from "../spec/calls.ts";
+import { CALL_NAMES, type CallName, functionOf } from "../spec/calls.ts";
 import { FUNCTIONS, type FunctionRow, type InputKind } from "../spec/functions.ts";
 import { NULL, type WireBytes } from "./atoms.ts";
 import type { WireAttribute, WireRequest } from "./attributes.ts";
@@ -185,7 +185,7 @@ const UNNAMED: Readonly<Partial<Record<CallName, { readonly at: number; readonly
 };
 
 const STEPS = Object.fromEntries(
-  (Object.keys(CALLS) as CallName[]).map((call) => {
+  CALL_NAMES.map((call) => {
     const row: FunctionRow = FUNCTIONS[functionOf(call)];
     const steps: Step[] = Object.entries(row.in)
       .filter(([, kind]) => kind !== "null" && kind !== "initArgs")
@@ -234,7 +234,7 @@ export function toArgs({ call, fields }: Request, dialect: Dialect): Args<Functi
 /** What the client puts into `pReserved` is not handed on: it would say which files are opened here. */
 function initArgs([magic]: Fields): Args<"C_Initialize"> {
   if (!(magic instanceof Uint8Array) || fromUtf8(magic) !== fromUtf8(MAGIC)) {
-    throw new CryptokiError("C_Initialize", "CKR_ARGUMENTS_BAD", "the client does not begin as p11-kit's do");
+    throw new CryptokiError("C_Initialize", "CKR_GENERAL_ERROR", "the client does not begin as p11-kit's do");
   }
   return { args: {} };
 }

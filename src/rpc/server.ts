@@ -19,7 +19,7 @@ import { type Dialect, dialectOf, EXTENDED, VERSION } from "./dialect.ts";
 import { encodeFrame, type Frame, FrameReader, type Oversized } from "./frames.ts";
 import { decodeRequest, encodeError, encodeResponse, RequestError } from "./messages.ts";
 import { PRODUCT } from "./product.ts";
-import { toFieldsOf } from "./replies.ts";
+import { toResponse } from "./replies.ts";
 import { toArgs } from "./requests.ts";
 
 const NOTHING = new Uint8Array();
@@ -219,7 +219,7 @@ export class ServedConnection {
     return after(
       () => this.#application.call(fn, args),
       (reply) => {
-        const answer = encodeResponse(request, { fields: toFieldsOf(request, reply, dialect) }, dialect);
+        const answer = encodeResponse(request, toResponse(request, reply, dialect), dialect);
         if (fn === "C_Finalize") this.#isInitialised = false;
         if (fn !== "C_Initialize") return { body: answer };
         this.#isInitialised = true;

@@ -6,7 +6,8 @@ import { Socket } from "node:net";
 import type { Duplex } from "node:stream";
 import { CryptokiError } from "../cryptoki/errors.ts";
 import type { Cryptoki } from "../cryptoki/port.ts";
-import { descriptorOf, type Peer, receiveNow, sendNow } from "../host/connections.ts";
+import { descriptorOf, receiveNow, sendNow } from "../host/connections.ts";
+import type { Client } from "../layers/client.ts";
 import type { Applications, Started } from "../modules/pool.ts";
 import { ServedConnection, type Shortcut } from "../rpc/server.ts";
 
@@ -14,7 +15,7 @@ import { ServedConnection, type Shortcut } from "../rpc/server.ts";
 export interface Service {
   readonly applications: Applications;
   /** Puts the layers over the application of a client. */
-  layered(application: Cryptoki, client: Peer | undefined): Cryptoki;
+  layered(application: Cryptoki, client: Client): Cryptoki;
   /** Told what went wrong that a client is told as a return value only. */
   report(fault: string, error: unknown): void;
 }
@@ -40,13 +41,13 @@ export class Connections {
   }
 
   /** Serves a connection until it ends. Never throws. @param stream that nobody has read from */
-  serve(stream: Duplex, client: Peer | undefined): Promise<void> {
+  serve(stream: Duplex, client: Client): Promise<void> {
     const serving = this.#serve(stream, client).finally(() => this.#serving.delete(serving));
     this.#serving.add(serving);
     return serving;
   }
 
-  async #serve(stream: Duplex, client: Peer | undefined): Promise<void> {
+  async #serve(stream: Duplex, client: Client): Promise<void> {
     const { report, layered } = this.#service;
     const started = await this.#start();
     // What has closed meanwhile says so no more.

@@ -7,7 +7,7 @@ import { KeywrightError } from "../cryptoki/errors.ts";
 import { takeOver } from "../host/connections.ts";
 import { Connections } from "./connections.ts";
 import type { FromWorker, ToWorker } from "./messages.ts";
-import { makeService, type ServicePlan } from "./service.ts";
+import { makeService, type Questions, type ServicePlan } from "./service.ts";
 
 const port = parentPort!;
 
@@ -15,39 +15,56 @@ function tell(message: FromWorker): void {
   port.postMessage(message);
 }
 
-const questions = new Map<number, { resolve(pin: Uint8Array): void; reject(error: Error): void }>();
+const questions = new Map<number, { resolve(value: unknown): void; reject(error: Error): void }>();
 let asked = 0;
 
-const service = makeService(workerData as ServicePlan, {
-  pin: (place) =>
+/** Asks who started this thread. */
+function ask<Q extends keyof Questions>(
+  what: Q,
+): (...of: Parameters<Questions[Q]>) => Promise<Awaited<ReturnType<Questions[Q]>>> {
+  return (...of) =>
     new Promise((resolve, reject) => {
       asked += 1;
-      questions.set(asked, { resolve, reject });
-      tell({ kind: "pin", id: asked, place });
-    }),
-  report: (fault, error) => {
+      questions.set(asked, { resolve: resolve as (value: unknown) => void, reject });
+      tell({ kind: "question", id: asked, what, of });
+    });
+}
+
+const making = makeService(workerData as ServicePlan, {
+  pin: ask("pin"),
+  count: ask("count"),
+  confirm: ask("confirm"),
+  record: ask("record"),
+  trace: (call) => tell({ kind: "trace", call }),
+  report(fault, error) {
     const hints = error instanceof KeywrightError ? error.hints : [];
     tell({ kind: "report", fault, error: error instanceof Error ? error.message : String(error ?? ""), hints });
   },
-});
-const connections = new Connections(service);
+}).then((service) => new Connections(service));
 
 port.on("message", async (message: ToWorker) => {
   switch (message.kind) {
     case "connection":
-      await connections.serve(takeOver(message.fd), message.client);
+      await (await making).serve(takeOver(message.fd), message.client);
       tell({ kind: "ended" });
       break;
-    case "answer": {
-      const question = questions.get(message.id);
+    case "answer":
+      questions.get(message.id)?.resolve(message.value);
       questions.delete(message.id);
-      if ("pin" in message) question?.resolve(message.pin);
-      else question?.reject(new Error(message.fault));
       break;
-    }
+    case "failure":
+      questions.get(message.id)?.reject(new Error(message.fault));
+      questions.delete(message.id);
+      break;
     case "finish":
-      await connections.finish();
+      await (await making).finish();
       port.close();
       break;
   }
 });
+making.then(
+  () => tell({ kind: "ready" }),
+  (error: unknown) => {
+    throw error;
+  },
+);

@@ -107,19 +107,55 @@ export const CALLS = {
   C_DeriveKey2: [89, "uMuaA", "uPu", 2],
 } as const satisfies Partial<Record<FunctionName | "C_InitToken2" | "C_DeriveKey2", CallRow>>;
 
+/**
+ * What p11-kit's protocol has no calls for, up to release 0.26.4: the functions of 3.2. Two Keywrights call them so; the
+ * numbers are far from those that p11-kit may give.
+ */
+export const OWN_CALLS = {
+  C_EncapsulateKey: [0x4b57_0001, "uMuaAfy", "ayu"],
+  C_DecapsulateKey: [0x4b57_0002, "uMuaAay", "u"],
+  C_VerifySignatureInit: [0x4b57_0003, "uMuay", ""],
+  C_VerifySignature: [0x4b57_0004, "uay", ""],
+  C_VerifySignatureUpdate: [0x4b57_0005, "uay", ""],
+  C_VerifySignatureFinal: [0x4b57_0006, "u", ""],
+  C_GetSessionValidationFlags: [0x4b57_0007, "uu", "u"],
+  C_WrapKeyAuthenticated: [0x4b57_0008, "uMuuayfy", "ay"],
+  C_UnwrapKeyAuthenticated: [0x4b57_0009, "uMuayaAay", "u"],
+} as const satisfies Partial<Record<FunctionName, CallRow>>;
+
+const ALL = { ...CALLS, ...OWN_CALLS };
+
 /** The name of a call, such as `"C_Sign"` or `"C_InitToken2"`. */
-export type CallName = keyof typeof CALLS;
+export type CallName = keyof typeof ALL;
 
 /** The number of an answer that is a return value only. */
 export const ERROR_CALL = 0;
 
 const BY_NUMBER: ReadonlyMap<number, CallName> = new Map(
-  (Object.keys(CALLS) as CallName[]).map((name) => [CALLS[name][0], name]),
+  (Object.keys(ALL) as CallName[]).map((name) => [ALL[name][0], name]),
 );
+
+/** Every call, Keywright's own included. */
+export const CALL_NAMES = Object.keys(ALL) as readonly CallName[];
+
+/** A call's number, signatures and version. */
+export function callRow(call: CallName): CallRow {
+  return ALL[call];
+}
+
+/** Whether a call is Keywright's own: no other peer understands it. */
+export function isOwnCall(call: CallName): boolean {
+  return Object.hasOwn(OWN_CALLS, call);
+}
 
 /** The call of a number; undefined where there is none. */
 export function callByNumber(number: number): CallName | undefined {
   return BY_NUMBER.get(number);
+}
+
+/** The call of this name; undefined for a function that has none. */
+export function callByName(name: string): CallName | undefined {
+  return Object.hasOwn(ALL, name) ? (name as CallName) : undefined;
 }
 
 /** The function that a call carries. */

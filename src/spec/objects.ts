@@ -258,6 +258,7 @@ export const certificateTypeName: (code: number) => string = namer("CKC", CKC);
 export const hardwareFeatureName: (code: number) => string = namer("CKH", CKH);
 export const profileName: (code: number) => string = namer("CKP", CKP);
 export const sessionStateName: (code: number) => string = namer("CKS", CKS);
+export const userName: (code: number) => string = namer("CKU", CKU);
 
 function namer(prefix: string, table: Record<string, readonly [number, Since?]>): (code: number) => string {
   const nameOf = namesByCode(table);

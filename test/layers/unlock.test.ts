@@ -142,7 +142,7 @@ describe("a token that is unlocked here", () => {
     expect(log.join()).not.toMatch(/right|wrong/);
   });
 
-  test("refuses whatever is the SO's, and whatever sets a PIN, with or without one", async () => {
+  test("refuses whatever is the SO's or another role's, and whatever sets a PIN, with or without one", async () => {
     const { p11, slot, session, login } = await client(right);
     expect(await login(USER, null)).toBe("CKR_OK");
     sent.length = 0;
@@ -150,12 +150,13 @@ describe("a token that is unlocked here", () => {
     for (const pin of [null, utf8("so-pin-1")]) {
       const answers = [
         await refused("C_Login", { session, userType: SO, pin }),
+        await refused("C_Login", { session, userType: 0x8000_0001, pin }),
         await refused("C_LoginUser", { session, userType: USER, pin, username: utf8("me") }),
         await refused("C_SetPIN", { session, oldPin: pin, newPin: pin }),
         await refused("C_InitPIN", { session, pin }),
         await refused("C_InitToken", { slot, pin, label: utf8("mine now") }),
       ];
-      expect(answers).toEqual(Array(5).fill("CKR_FUNCTION_REJECTED"));
+      expect(answers).toEqual(Array(6).fill("CKR_FUNCTION_REJECTED"));
       if (pin !== null) expect(pin).toEqual(new Uint8Array(8));
     }
     expect(sent).toEqual([]);

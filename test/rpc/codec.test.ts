@@ -19,7 +19,7 @@ import {
   RequestError,
 } from "../../src/rpc/messages.ts";
 import { CKA } from "../../src/spec/attributes.ts";
-import { CALLS, type CallName, callByNumber, functionOf } from "../../src/spec/calls.ts";
+import { CALL_NAMES, type CallName, callByNumber, callRow, functionOf, isOwnCall } from "../../src/spec/calls.ts";
 import { FUNCTIONS } from "../../src/spec/functions.ts";
 import { CKM } from "../../src/spec/mechanisms.ts";
 import { LAID_OUT, WITHOUT_PARAMETER } from "../../src/spec/wire-mechanisms.ts";
@@ -145,11 +145,15 @@ function fields(signature: string, dialect: Dialect): fc.Arbitrary<unknown[]> {
   return fc.tuple(...atoms.map((atom) => field(atom, dialect)));
 }
 
-const call = fc.constantFrom(...(Object.keys(CALLS) as CallName[]));
+const call = fc.constantFrom(...CALL_NAMES);
 const message = fc
   .record({ call, dialect: fc.constantFrom(...DIALECTS) })
+  .filter(({ call: name, dialect }) => dialect.extended || !isOwnCall(name))
   .chain(({ call: name, dialect }) =>
-    fields(CALLS[name][1], dialect).map((values) => ({ request: { call: name, fields: values } as Request, dialect })),
+    fields(callRow(name)[1], dialect).map((values) => ({
+      request: { call: name, fields: values } as Request,
+      dialect,
+    })),
   );
 
 describe("decoding inverts encoding", () => {
@@ -166,7 +170,7 @@ describe("decoding inverts encoding", () => {
 
   test("responses, of every call and in every dialect", () => {
     const response = message.chain((asked) => {
-      const [, , signature] = CALLS[asked.request.call];
+      const [, , signature] = callRow(asked.request.call);
       const values =
         asked.request.call === "C_DeriveKey2" ? fc.constant([0, undefined, 7]) : fields(signature, asked.dialect);
       return values.map((answered) => ({ ...asked, answered }));
@@ -249,7 +253,7 @@ describe("what is no message", () => {
 
   test("a request that ends early is refused, at every byte of every captured one", () => {
     for (const { body, dialect } of captured) {
-      const isAmbiguous = /M|fA/.test(CALLS[decodeRequest(body, dialect).call][1]);
+      const isAmbiguous = /M|fA/.test(callRow(decodeRequest(body, dialect).call)[1]);
       for (let length = 0; length < body.length; length += 1) {
         const cut = isRead(body.subarray(0, length), dialect);
         // Cut at one place, a mechanism or a list of attributes to read is one as another release writes it.
@@ -351,15 +355,19 @@ describe("what is no message", () => {
   });
 });
 
-test("every call carries a function, and every function of 2.40 and 3.0 has a call", () => {
-  for (const [name, [number]] of Object.entries(CALLS)) {
-    expect(callByNumber(number)).toBe(name);
-    expect(FUNCTIONS).toHaveProperty(functionOf(name as CallName));
+test("every call carries a function, and every function but two has a call", () => {
+  for (const name of CALL_NAMES) {
+    expect(callByNumber(callRow(name)[0])).toBe(name);
+    expect(FUNCTIONS).toHaveProperty(functionOf(name));
   }
-  const without = Object.entries(FUNCTIONS).filter(([name]) => !(name in CALLS));
-  expect(without.map(([name, row]) => ("since" in row && row.since === "3.2" ? "3.2" : name))).toEqual([
-    "C_GetFunctionStatus",
-    "C_CancelFunction",
-    ...Array(9).fill("3.2"),
-  ]);
+  const carried = new Set(CALL_NAMES.map(functionOf));
+  const without = Object.keys(FUNCTIONS).filter((name) => !carried.has(name as keyof typeof FUNCTIONS));
+  expect(without).toEqual(["C_GetFunctionStatus", "C_CancelFunction"]);
+});
+
+test("Keywright's own calls are unknown to any other peer", () => {
+  for (const name of CALL_NAMES.filter(isOwnCall)) {
+    const body = Uint8Array.from(fromHex(callRow(name)[0].toString(16))!);
+    expect(() => decodeRequest(body, dialectOf(2))).toThrow("there is no call");
+  }
 });

@@ -9,20 +9,13 @@ import { closeAtExit } from "../../host/exit.ts";
 import { command, EXIT, type ExitCode, flag, type Input, text, texts } from "../command.ts";
 import { CommandError, UsageError } from "../errors.ts";
 import type { Io } from "../io.ts";
-import { listenFor } from "../served-socket.ts";
-import {
-  ADDRESS_VARIABLE,
-  addressOf,
-  findServing,
-  privateFolder,
-  reporter,
-  SERVING_OPTIONS,
-  workersOf,
-} from "../serving.ts";
+import { guard } from "../serving/guards.ts";
+import { SERVING_OPTIONS, workersOf } from "../serving/options.ts";
+import { ADDRESS_VARIABLE, addressOf, listenFor, privateFolder } from "../serving/socket.ts";
+import { findServed } from "../serving/tokens.ts";
 import { SshConnection } from "../ssh.ts";
+import { chosenState } from "../surroundings.ts";
 import { SHELLS } from "../views/serve.ts";
-
-const { unlock: _unlock, uninitialised: _uninitialised, ...OPTIONS } = SERVING_OPTIONS;
 
 export const spec = command({
   name: "forward",
@@ -30,14 +23,17 @@ export const spec = command({
   words: { usage: "[USER@]HOST", least: 1, most: 1 },
   options: {
     token: texts("TOKEN", "a declared name or a PKCS#11 URI; may be given more than once"),
-    ...OPTIONS,
+    ...SERVING_OPTIONS,
+    noConfirm: flag("do not ask before a key is used"),
+    noAudit: flag("do not record the uses"),
     remoteSocket: text("PATH", "where on the other machine (default: where p11-kit's client looks there)"),
     ssh: texts("WORD", "a word for ssh before the host, such as -p2222; may be given more than once"),
     once: flag("end when the connection ends, and do not connect again"),
-    verbose: flag("tell what clients were refused, and why"),
   },
   notes: [
     "The PIN stays here: programs there are logged in from here, and none that they send is taken.",
+    "Before a key is used somebody is asked, here; a yes holds as long as --confirm-seconds says. Uses are recorded, in the state folder.",
+    "Where TOKEN names a key, the other machine sees and uses that key alone.",
     "Runs until it is interrupted; when the connection breaks, it connects again.",
   ],
   examples: [
@@ -52,10 +48,13 @@ const [FIRST_MS, LAST_MS] = [1000, 60_000];
 export async function run(input: Input<typeof spec>, io: Io): Promise<ExitCode> {
   const [destination] = input.words as [string];
   if (destination.startsWith("-")) throw new UsageError(`${JSON.stringify(destination)} is no host`);
-  const serving = await findServing({ ...input, words: input.token, unlock: true, uninitialised: false }, io);
+  const served = await findServed(input.token, "always", input, io);
+  const guarded = await guard(served, withDefaults(input, destination, io), {}, io);
+  // The process that connects is ssh, whoever is behind it.
+  const host = { ...guarded.host, client: { socket: destination } };
   const folder = privateFolder("forward-");
   const local = join(folder, "pkcs11");
-  const socket = await listenFor(serving, local, workersOf(input, 1), reporter(input.verbose, io));
+  const socket = await listenFor({ ...guarded, host }, local, workersOf(input, 1));
   const connection = new SshConnection({ destination, words: input.ssh, folder });
   let remote: string | undefined;
   let isEnding = false;
@@ -96,6 +95,20 @@ export async function run(input: Input<typeof spec>, io: Io): Promise<ExitCode> 
     forget();
   }
   return EXIT.done;
+}
+
+/** What is on unless it is turned off: somebody asks, and uses are recorded. */
+function withDefaults(input: Input<typeof spec>, destination: string, io: Io): Input<typeof spec> {
+  const { noConfirm, noAudit, confirm, confirmCommand, audit } = input;
+  const asks = !noConfirm && confirmCommand === undefined;
+  if (asks && !confirm && !io.interactive) {
+    throw new UsageError("nobody can be asked here before a key is used", [
+      "ask by a command (--confirm-command), or do not ask (--no-confirm)",
+    ]);
+  }
+  const host = destination.replaceAll(/[^\w.@-]/g, "_");
+  const usual = join(chosenState(input), "audit", `forward-${host}.jsonl`);
+  return { ...input, confirm: asks, ...(noAudit ? { audit: undefined } : { audit: audit ?? usual }) };
 }
 
 function tellPlace(destination: string, { path, isDefault }: { path: string; isDefault: boolean }, io: Io): void {

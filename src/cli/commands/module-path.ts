@@ -4,7 +4,7 @@
  */
 import { command, EXIT, type ExitCode, type Input } from "../command.ts";
 import type { Io } from "../io.ts";
-import { clientLibrary } from "../serving.ts";
+import { clientLibrary } from "../serving/socket.ts";
 
 export const spec = command({
   name: "module-path",

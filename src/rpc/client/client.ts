@@ -8,12 +8,14 @@ import { readAttributes } from "../../cryptoki/attribute-reading.ts";
 import { checkRequests, checkUlong } from "../../cryptoki/checks.ts";
 import { describeCall, type Values } from "../../cryptoki/describe.ts";
 import { CryptokiError, failedWith } from "../../cryptoki/errors.ts";
-import type { Args, Cryptoki, FunctionName, Reply } from "../../cryptoki/port.ts";
+import type { Args, Cryptoki, FunctionName, Mechanism, ParameterValue, Reply } from "../../cryptoki/port.ts";
 import { small } from "../../cryptoki/ulong.ts";
-import { CALLS, type CallName, type CallRow } from "../../spec/calls.ts";
+import { type CallName, callByName, callRow, isOwnCall } from "../../spec/calls.ts";
 import type { WireUlongs } from "../atoms.ts";
 import { type Dialect, dialectOf, EXTENDED, mechanismVariants, VERSION } from "../dialect.ts";
-import { decodeResponse, encodeRequest, type Fields, type Request, type Response } from "../messages.ts";
+import type { WireParameter } from "../mechanisms.ts";
+import { decodeResponse, encodeRequest, type Request, type Response } from "../messages.ts";
+import { fromWireMechanism } from "../parameters.ts";
 import { PRODUCT } from "../product.ts";
 import { toReply } from "../replies.ts";
 import { toRequestOf } from "../requests.ts";
@@ -72,7 +74,10 @@ export class ClientConnection implements Cryptoki {
 
   async #plain(fn: FunctionName, args: Values): Promise<Reply<FunctionName>> {
     const call = this.#callOf(fn);
-    return toReply(call, await this.#ask(fn, this.#request(call, fn, args), args));
+    const request = this.#request(call, fn, args);
+    const { fields, parameter } = await this.#ask(fn, request, args);
+    const reply = toReply(call, fields);
+    return parameter === undefined ? reply : { ...reply, parameter: changed(fn, args, parameter, this.#dialect) };
   }
 
   /** The beginning of an operation: where a peer may want mechanisms written another way than it should, that is tried. */
@@ -97,7 +102,7 @@ export class ClientConnection implements Cryptoki {
   async #list(fn: "C_GetSlotList" | "C_GetMechanismList", args: Values): Promise<Reply<FunctionName>> {
     const request = this.#request(fn, fn, args);
     for (let asked = request; ; ) {
-      const fields = await this.#ask(fn, asked, args);
+      const { fields } = await this.#ask(fn, asked, args);
       const [list] = fields as [WireUlongs];
       if (typeof list !== "number") return toReply(fn, fields);
       if (list === 0) return toReply(fn, [[]]);
@@ -110,7 +115,11 @@ export class ClientConnection implements Cryptoki {
     checkUlong(fn, "session", args.session);
     checkUlong(fn, "object", args.object);
     checkRequests(fn, args.requests);
-    const asking = askingFor(args, this.#dialect, (fields) => this.#ask(fn, { call: fn, fields }, { ...args }));
+    const asking = askingFor(
+      args,
+      this.#dialect,
+      async (fields) => (await this.#ask(fn, { call: fn, fields }, { ...args })).fields,
+    );
     return { values: await readAttributes(args.requests, asking) };
   }
 
@@ -120,16 +129,16 @@ export class ClientConnection implements Cryptoki {
 
   /** The call that carries a function to this peer. @throws CryptokiError CKR_FUNCTION_NOT_SUPPORTED where none does */
   #callOf(fn: FunctionName): CallName {
-    const call = newest(fn, this.#version);
-    const row = (CALLS as Partial<Record<string, CallRow>>)[call];
-    if (row !== undefined && (row[3] ?? 0) <= this.#version) return call as CallName;
-    const version = row === undefined ? "" : `, version ${this.#version}`;
+    const call = callByName(newest(fn, this.#version));
+    const isCarried = call !== undefined && (this.#dialect.extended || !isOwnCall(call));
+    if (isCarried && (callRow(call)[3] ?? 0) <= this.#version) return call;
+    const version = isCarried ? `, version ${this.#version}` : "";
     throw new CryptokiError(fn, "CKR_FUNCTION_NOT_SUPPORTED", `p11-kit's protocol${version}, does not have it`);
   }
 
-  async #ask(fn: FunctionName, request: Request, args: Values): Promise<Fields> {
+  async #ask(fn: FunctionName, request: Request, args: Values): Promise<Exclude<Response, { rv: unknown }>> {
     const response = await this.#exchange(fn, request);
-    if (!("rv" in response)) return response.fields;
+    if (!("rv" in response)) return response;
     const rv = small(response.rv);
     throw new CryptokiError(fn, rv === 0 ? "CKR_DEVICE_ERROR" : rv, describeCall(fn, args));
   }
@@ -157,6 +166,14 @@ export class ClientConnection implements Cryptoki {
       throw new CryptokiError(fn, "CKR_DEVICE_REMOVED", error.message, { cause: error, hints: HINTS });
     }
   }
+}
+
+/** The parameter that a call changed: of its mechanism, or of its message. */
+function changed(fn: FunctionName, args: Values, wire: WireParameter, dialect: Dialect): ParameterValue {
+  const { mechanism } = args as { mechanism?: Mechanism };
+  if (mechanism === undefined) return wire as Uint8Array;
+  const { parameter } = fromWireMechanism(fn, { type: mechanism.type, parameter: wire }, dialect)!;
+  return parameter ?? new Uint8Array();
 }
 
 /** The name of the call for a function, in this version of the protocol. */

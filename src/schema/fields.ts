@@ -1,5 +1,5 @@
 /**
- * Fields of a declaration: each is read from YAML with its place, and described in JSON Schema, from one definition.
+ * Fields of a file that people write: each is read from YAML with its place, and described in JSON Schema, from one definition.
  * @module
  */
 import { type Document, isAlias, isMap, isScalar, isSeq, type LineCounter, type Node } from "yaml";
@@ -20,6 +20,8 @@ export interface Fault {
 /** What is read from, and where faults go. */
 export interface Source {
   readonly file: string;
+  /** What it is, for messages: `a declaration`. */
+  readonly what: string;
   readonly document: Document;
   readonly lines: LineCounter;
   readonly faults: Fault[];
@@ -42,7 +44,7 @@ export class Cursor {
     this.node = target;
     this.path = path;
     source.visited += 1;
-    if (source.visited > MOST_NODES) throw new RangeError(`the declaration has more than ${MOST_NODES} values`);
+    if (source.visited > MOST_NODES) throw new RangeError(`${source.what} has no more than ${MOST_NODES} values`);
   }
 
   child(node: unknown, name: string): Cursor {

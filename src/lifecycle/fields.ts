@@ -3,11 +3,8 @@
  * @module
  */
 import { isMap, isScalar } from "yaml";
-import { DIGESTS, digestByName } from "../../cryptoki/mechanisms.ts";
-import { parseUri } from "../../cryptoki/uri.ts";
-import { mechanismCode } from "../../spec/mechanisms.ts";
-import { parseName } from "../../x509/names.ts";
-import { type Duration, type KeyType, parseDate, parseDuration, parseId, parseKeyType, parseMode } from "../values.ts";
+import { DIGESTS, digestByName } from "../cryptoki/mechanisms.ts";
+import { parseUri } from "../cryptoki/uri.ts";
 import {
   either,
   type Field,
@@ -21,7 +18,11 @@ import {
   required,
   scalar,
   text,
-} from "./fields.ts";
+} from "../schema/fields.ts";
+import { parseId } from "../schema/ids.ts";
+import { mechanismCode } from "../spec/mechanisms.ts";
+import { parseName } from "../x509/names.ts";
+import { type Duration, type KeyType, parseDate, parseDuration, parseKeyType, parseMode } from "./values.ts";
 
 const NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/;
 const NAME_RULE = "made of letters, digits, dot, dash and underscore, at most 64";

@@ -1,5 +1,5 @@
 /**
- * A declaration's text as one YAML 1.2 document.
+ * A file's text as one YAML 1.2 document.
  * @module
  */
 import { Composer, type Document, Lexer, type LineCounter, Parser } from "yaml";
@@ -12,19 +12,26 @@ export interface TextFault {
 }
 
 /**
- * Far more than a declaration has. Composing takes the stack once a level, and where that ends Node may end with it (V8
+ * Far more than such a file has. Composing takes the stack once a level, and where that ends Node may end with it (V8
  * compiles a regular expression without looking whether it can).
  */
 const MOST_DEPTH = 100;
 
-/** @param lines told where each line begins */
-export function parseText(text: string, lines: LineCounter): { document: Document } | { faults: TextFault[] } {
+/**
+ * @param what it is, for messages: `a declaration`
+ * @param lines told where each line begins
+ */
+export function parseText(
+  text: string,
+  what: string,
+  lines: LineCounter,
+): { document: Document } | { faults: TextFault[] } {
   const composer = new Composer({ lineCounter: lines, intAsBigInt: true, uniqueKeys: true, prettyErrors: false });
   let document: Document | undefined;
   try {
     for (const one of composer.compose(tokens(text, lines), true, text.length)) {
       if (document !== undefined) {
-        const message = "a second YAML document begins here; a declaration is one";
+        const message = `a second YAML document begins here; ${what} is one`;
         return { faults: [{ offset: one.range[0], message }] };
       }
       document = one;
