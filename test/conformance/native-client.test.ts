@@ -20,7 +20,7 @@ const HIDDEN = "p11-kit's client of 0.24 does not know it";
 
 const subject: Subject = {
   name: "the built-in token, through p11-kit's client",
-  // What each release hides is in docs/serve.md; wire.test.ts has these with our own client.
+  // What each release hides is in docs/programs.md; wire.test.ts has these with our own client.
   unsupported: Object.fromEntries(
     (
       [

@@ -1,7 +1,7 @@
 /** keywright forward, through OpenSSH's own server, to programs on the other side. */
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { existsSync, lstatSync, mkdirSync, readdirSync } from "node:fs";
+import { existsSync, lstatSync, mkdirSync, readdirSync, rmSync } from "node:fs";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import { peer } from "../support/peers.ts";
 import { CLIENT, type Programs, type Running, rsaAndEc, USER_PIN } from "../support/programs.ts";
@@ -22,6 +22,9 @@ describe.skipIf(!isHere)("keywright forward", () => {
     sshd = await startSshd(programs, `SetEnv XDG_RUNTIME_DIR=${programs.path("far")}`);
     await programs.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", "id"]);
     sshd.authorise(programs.read("id.pub"));
+    // Who is asked says yes, unless there is a no, and keeps the question.
+    const [asked, no] = [programs.path("asked"), programs.path("no")];
+    programs.write("confirm", `#!/bin/sh\necho "$KEYWRIGHT_QUESTION" >> ${asked}\ntest ! -e ${no}\n`, 0o700);
   });
   afterEach(async () => {
     for (const running of forwards) if (running.isRunning) await running.stop();
@@ -31,16 +34,16 @@ describe.skipIf(!isHere)("keywright forward", () => {
 
   /** ssh's words for the connection itself, which no key of the token makes. */
   const words = () => [...sshd.words, "-i", programs.path("id")];
-  function start(...more: string[]): Running {
+  function start(token: string, ...more: string[]): Running {
     const running = programs.keywright([
-      ...["forward", sshd.destination, "--verbose", "--token", "demo", ...more],
+      ...["forward", sshd.destination, "--verbose", "--token", token, ...more],
       ...words().map((word) => `--ssh=${word}`),
     ]);
     forwards.push(running);
     return running;
   }
-  async function forward(...more: string[]): Promise<Running> {
-    const running = start(...more);
+  async function forward(token = "demo", ...more: string[]): Promise<Running> {
+    const running = start(token, "--confirm-command", programs.path("confirm"), ...more);
     await running.until(() => /tokens are served on .*\n.*\n/.test(running.said));
     return running;
   }
@@ -87,6 +90,47 @@ describe.skipIf(!isHere)("keywright forward", () => {
     expect(sshd.server.said.slice(before)).toMatch(/ssh2: ED25519[\s\S]*ssh2: RSA/);
   });
 
+  test("somebody here is asked before a key is used there, and a no is a refusal", async () => {
+    const running = await forward("ec");
+    programs.write("asked", "");
+    programs.write("digest", "0123456789abcdef0123456789abcdef");
+    const sign = `pkcs11-tool --module ${CLIENT} --login --sign --id 02 --mechanism ECDSA -i ${programs.folder}/digest`;
+    expect((await there(`${sign} | wc -c`)).out).toBe("64\n");
+    expect(programs.read("asked")).toMatch(/^[^\n]*sign[^\n]*ec[^\n]*\n$/i);
+    programs.write("no", "");
+    try {
+      expect((await there(sign)).said).toMatch(/C_Sign(Init)? failed: rv = .*\(0x200\)/);
+    } finally {
+      rmSync(programs.path("no"));
+    }
+    expect(programs.read("asked").match(/\n/g)).toHaveLength(2);
+    await running.stop();
+    const [log] = readdirSync(programs.path("state/audit"));
+    const lines = programs
+      .read(`state/audit/${log}`)
+      .trim()
+      .split("\n")
+      .map((line) => JSON.parse(line));
+    const uses = lines
+      .filter(({ mechanism }) => mechanism === "CKM_ECDSA")
+      .map(({ type, keys }) => [type, keys[0].label]);
+    expect(new Set(uses.map(String))).toEqual(new Set(["use,ec", "refusal,ec"]));
+  });
+
+  test("where a key is named, nothing else is there", async () => {
+    await forward("ec");
+    const { out } = await there(`pkcs11-tool --module ${CLIENT} --login --list-objects`);
+    expect(out.match(/label: +\w+/g)!.map((line) => line.replace(/.* /, ""))).toEqual(["ec", "ec", "ec"]);
+    const made = `pkcs11-tool --module ${CLIENT} --login --keypairgen --key-type EC:secp256r1 --id 09`;
+    expect((await there(made)).said).toMatch(/C_GenerateKeyPair failed: rv = .*\(0x1b\)/);
+  });
+
+  test("with nobody who could be asked, it does not begin", async () => {
+    const { code, err } = await start("demo").end();
+    expect([code, err.split("\n")[0]]).toEqual([64, "keywright: error: nobody can be asked here before a key is used"]);
+    expect(existsSync(socket)).toBe(false);
+  });
+
   test("after SIGTERM there is no socket left, here or there", async () => {
     const running = await forward();
     expect(lstatSync(socket).isSocket()).toBe(true);
@@ -111,7 +155,7 @@ describe.skipIf(!isHere)("keywright forward", () => {
 
   test("a live one is refused, and goes on", async () => {
     await forward();
-    const { code, err } = await start().end();
+    const { code, err } = await start("demo", "--no-confirm", "--no-audit").end();
     expect([code, err]).toEqual([
       1,
       `keywright: error: another server listens on ${sshd.destination} at ${socket}\n` +
@@ -122,7 +166,7 @@ describe.skipIf(!isHere)("keywright forward", () => {
 
   test("at a path that is named, the variable to set there is told", async () => {
     const path = programs.path("far/named");
-    const running = await forward("--remote-socket", path);
+    const running = await forward("demo", "--remote-socket", path);
     const line = /for programs there: (.*)\n/.exec(running.said)![1]!;
     expect(line).toBe(`P11_KIT_SERVER_ADDRESS='unix:path=${path}'; export P11_KIT_SERVER_ADDRESS;`);
     expect((await there(`${line} pkcs11-tool --module ${CLIENT} --list-slots`)).out).toMatch(/token label +: demo\n/);

@@ -1,5 +1,6 @@
 /** GnuTLS with keys of the built-in token: p11tool, gnutls-serv and gnutls-cli. It sends no PIN. */
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { LAID_OUT, RELEASES, WITHOUT_PARAMETER } from "../../src/spec/wire-mechanisms.ts";
 import { peer } from "../support/peers.ts";
 import { CLIENT, freePort, isListening, type Programs, rsaAndEc } from "../support/programs.ts";
 
@@ -30,6 +31,18 @@ describe.skipIf(!peer("gnutls") || !peer("openssl") || !peer("p11-kit-client"))(
     expect(listed).toContain("Type: Private key (RSA-2048)\n");
     expect(listed).toContain("Type: Private key (EC/ECDSA-SECP256R1)\n");
     expect((await tool("--list-all", "pkcs11:token=demo")).out).not.toContain("type=private");
+  });
+
+  test("of the token's mechanisms, p11-kit's client shows those of its release and no other", async () => {
+    const { out } = await tool("--list-mechanisms", "pkcs11:token=demo");
+    const shown = Array.from(out.matchAll(/^\[0x([0-9a-f]+)\] CKM_/gm), ([, code]) => Number.parseInt(code!, 16));
+    const all = (await programs.keywright(["mechanism", "list", "demo", "--json"]).end()).out;
+    const codes = (JSON.parse(all) as { mechanisms: { code: number }[] }).mechanisms.map(({ code }) => code);
+    const known = RELEASES.map((release) =>
+      codes.filter((code) => LAID_OUT[release].has(code) || WITHOUT_PARAMETER[release].has(code)),
+    );
+    expect(known).toContainEqual(shown);
+    expect(shown.length).toBeLessThan(codes.length);
   });
 
   test.each([
