@@ -2,7 +2,7 @@
  * Running a program with tokens that are served to it alone.
  * @module
  */
-import { spawn } from "node:child_process";
+import { type ChildProcess, spawn } from "node:child_process";
 import { rmSync, writeFileSync } from "node:fs";
 import { constants } from "node:os";
 import { join } from "node:path";
@@ -99,31 +99,34 @@ init = 1
   return { OPENSSL_CONF: path };
 }
 
-/** Runs it to its end, and hands on the signals that would end us. */
-function runProgram(program: string, words: readonly string[], env: NodeJS.ProcessEnv): Promise<End> {
-  return new Promise((resolve, reject) => {
-    const child = spawn(program, [...words], { env, stdio: "inherit" });
-    const hand = (signal: NodeJS.Signals) => void child.kill(signal);
-    const signals = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
-    const before = signals.map((signal) => [signal, process.listeners(signal)] as const);
-    // It is the program that decides what they mean; Ctrl-C reaches it without us.
-    for (const signal of signals) {
+const SIGNALS = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
+
+/** Runs it to its end, and hands on the signals that would end us: it is the program that decides what they mean. */
+async function runProgram(program: string, words: readonly string[], env: NodeJS.ProcessEnv): Promise<End> {
+  let child: ChildProcess | undefined;
+  let early: NodeJS.Signals | undefined;
+  // Ctrl-C reaches it without us.
+  const hand = (signal: NodeJS.Signals) => {
+    if (signal === "SIGINT") return;
+    if (child === undefined) early = signal;
+    else child.kill(signal);
+  };
+  const before = SIGNALS.map((signal) => [signal, process.listeners(signal)] as const);
+  for (const signal of SIGNALS) {
+    process.removeAllListeners(signal);
+    process.on(signal, hand);
+  }
+  try {
+    return await new Promise((resolve, reject) => {
+      child = spawn(program, [...words], { env, stdio: "inherit" });
+      if (early !== undefined) child.kill(early);
+      child.once("error", (error) => reject(new CommandError(`cannot run ${program}: ${explainSystem(error)}`)));
+      child.once("exit", (code, signal) => resolve(code ?? signal!));
+    });
+  } finally {
+    for (const [signal, listeners] of before) {
       process.removeAllListeners(signal);
-      process.on(signal, signal === "SIGINT" ? () => undefined : hand);
+      for (const listener of listeners) process.on(signal, listener as NodeJS.SignalsListener);
     }
-    const done = () => {
-      for (const [signal, listeners] of before) {
-        process.removeAllListeners(signal);
-        for (const listener of listeners) process.on(signal, listener as NodeJS.SignalsListener);
-      }
-    };
-    child.once("error", (error) => {
-      done();
-      reject(new CommandError(`cannot run ${program}: ${explainSystem(error)}`));
-    });
-    child.once("exit", (code, signal) => {
-      done();
-      resolve(code ?? signal!);
-    });
-  });
+  }
 }
