@@ -6,6 +6,7 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
+import { FOR_SSH, readVariables } from "../host/environment.ts";
 import { run } from "../host/processes.ts";
 import { CommandError } from "./errors.ts";
 
@@ -13,17 +14,6 @@ import { CommandError } from "./errors.ts";
 const POLL_MS = 50;
 /** How long a command over the connection may take, in ms. */
 const COMMAND_MS = 30_000;
-
-/** What ssh needs of our environment beside what every child gets. */
-const VARIABLES = [
-  "SSH_AUTH_SOCK",
-  "SSH_ASKPASS",
-  "SSH_ASKPASS_REQUIRE",
-  "DISPLAY",
-  "WAYLAND_DISPLAY",
-  "XAUTHORITY",
-  "TERM",
-];
 
 export interface SshOptions {
   /** `user@host`, or a name of ssh's own configuration. */
@@ -168,9 +158,7 @@ export class SshConnection {
   async #run(words: readonly string[], input: string): Promise<{ status: number | null; output: string }> {
     const { status, output } = await run("ssh", {
       arguments: ["-q", "-S", this.#control, "-o", "BatchMode=yes", ...words],
-      environment: Object.fromEntries(
-        VARIABLES.flatMap((name) => (process.env[name] === undefined ? [] : [[name, process.env[name]!]])),
-      ),
+      environment: readVariables(FOR_SSH),
       input,
       output: "return",
       timeoutMs: COMMAND_MS,

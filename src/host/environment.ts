@@ -19,6 +19,22 @@ export function readVariable(name: string): string | undefined {
   return process.env[name] || undefined;
 }
 
+/** Those of these variables that are set. */
+export function readVariables(names: readonly string[]): Record<string, string> {
+  return Object.fromEntries(
+    names.flatMap((name) => {
+      const value = readVariable(name);
+      return value === undefined ? [] : [[name, value]];
+    }),
+  );
+}
+
+/** What leads to the person's screen. */
+export const SCREEN = ["DISPLAY", "WAYLAND_DISPLAY", "XAUTHORITY"] as const;
+
+/** What ssh, and what connects as ssh does, needs beside what every program does. */
+export const FOR_SSH: readonly string[] = ["SSH_AUTH_SOCK", "SSH_ASKPASS", "SSH_ASKPASS_REQUIRE", "TERM", ...SCREEN];
+
 /** What every program needs; anything else may hold a secret that a child has no need of. */
 const KEPT = /^(?:PATH|HOME|USER|LOGNAME|LANG|LC_\w+|TZ|TMPDIR|XDG_\w+)$/;
 

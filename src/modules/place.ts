@@ -3,7 +3,7 @@
  * @module
  */
 import type { Provider } from "../cryptoki/port.ts";
-import { readVariable } from "../host/environment.ts";
+import { readVariables } from "../host/environment.ts";
 import { leaveInterrupt } from "../host/exit.ts";
 import { conflict, type NativeModuleOptions, type NativeProvider, nativeModule } from "../native/module/index.ts";
 import type { ModuleContext, ModuleReference } from "./index.ts";
@@ -33,13 +33,7 @@ function interruptible(provider: NativeProvider): Closable {
 
 /** The variables of this process that say where the library's tokens are: a child gets no others that are not declared. */
 function inherited(path: string): Record<string, string> {
-  const names = familyOfModule(path).located ?? [];
-  return Object.fromEntries(
-    names.flatMap((name) => {
-      const value = readVariable(name);
-      return value === undefined ? [] : [[name, value]];
-    }),
-  );
+  return readVariables(familyOfModule(path).located ?? []);
 }
 
 /** @throws ModuleError if there is no such library or it is for another machine */

@@ -6,7 +6,7 @@ import type { ChildProcessByStdio } from "node:child_process";
 import { once } from "node:events";
 import { createConnection } from "node:net";
 import { Duplex, type Readable, type Writable } from "node:stream";
-import { readVariable, scrubbedEnvironment } from "../host/environment.ts";
+import { FOR_SSH, readVariables, scrubbedEnvironment } from "../host/environment.ts";
 import { explainSystem } from "../host/errors.ts";
 import { keepDescriptors } from "../host/libc.ts";
 import { ModuleError } from "../native/module/errors.ts";
@@ -50,28 +50,14 @@ async function toSocket(path: string): Promise<PeerStream> {
   };
 }
 
-/** What a command to another machine needs of our environment beside what every child gets. */
-const FOR_COMMANDS = [
-  "SSH_AUTH_SOCK",
-  "SSH_ASKPASS",
-  "SSH_ASKPASS_REQUIRE",
-  "DISPLAY",
-  "WAYLAND_DISPLAY",
-  "XAUTHORITY",
-];
-
 async function toCommand(
   { program, words }: Peer & { kind: "command" },
   environment: Readonly<Record<string, string>>,
 ): Promise<PeerStream> {
   const { spawn } = await import("node:child_process");
-  const more = FOR_COMMANDS.flatMap((name) => {
-    const value = readVariable(name);
-    return value === undefined ? [] : [[name, value] as const];
-  });
   keepDescriptors();
   const child = spawn(program, [...words], {
-    env: scrubbedEnvironment({ ...Object.fromEntries(more), ...environment }),
+    env: scrubbedEnvironment({ ...readVariables(FOR_SSH), ...environment }),
     stdio: ["pipe", "pipe", 2],
   }) as Child;
   await once(child, "spawn");

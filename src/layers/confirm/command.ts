@@ -2,7 +2,7 @@
  * Asking by a command: a pinentry, a notification with buttons, a script. Its exit code 0 is yes, anything else is no.
  * @module
  */
-import { readVariable } from "../../host/environment.ts";
+import { readVariables, SCREEN } from "../../host/environment.ts";
 import { run } from "../../host/processes.ts";
 import { visible } from "../words.ts";
 import { type Ask, type Question, questionText } from "./confirmer.ts";
@@ -14,8 +14,8 @@ export interface AskCommandOptions {
   readonly timeoutMs?: number;
 }
 
-/** What leads to the person's screen; everything else of our environment is kept from the program. */
-const SCREEN = ["DISPLAY", "WAYLAND_DISPLAY", "XAUTHORITY", "DBUS_SESSION_BUS_ADDRESS", "GPG_TTY"];
+/** What leads to the person; everything else of our environment is kept from the program. */
+const PERSON = [...SCREEN, "DBUS_SESSION_BUS_ADDRESS", "GPG_TTY"];
 
 /** @throws HostError when the program cannot be started */
 export function askByCommand({ command, timeoutMs = 60_000 }: AskCommandOptions): Ask {
@@ -33,13 +33,9 @@ export function askByCommand({ command, timeoutMs = 60_000 }: AskCommandOptions)
 }
 
 function environmentOf({ client, key, operation, mechanism = "", ...rest }: Question): Record<string, string> {
-  const screen = SCREEN.flatMap((name) => {
-    const value = readVariable(name);
-    return value === undefined ? [] : [[name, value] as const];
-  });
   const question = { client, key, operation, mechanism, ...rest };
   return {
-    ...Object.fromEntries(screen),
+    ...readVariables(PERSON),
     KEYWRIGHT_QUESTION: plain(questionText(question)),
     KEYWRIGHT_OPERATION: operation,
     KEYWRIGHT_MECHANISM: mechanism,
