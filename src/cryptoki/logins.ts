@@ -187,12 +187,16 @@ export class Logins {
       this.#isAnew = false;
       if (!this.#ours) return;
       try {
-        await this.#token.module.call("C_Logout", { session: session.handle });
+        if (!session.pool.isGone) {
+          await this.#token.module.call("C_Logout", { session: session.handle });
+          return;
+        }
       } catch (error) {
         // The token went away or the session died: nobody is logged in, which is what was wanted.
         if (!(error instanceof CryptokiError)) throw error;
-        if (isAnew && isGone(error)) await this.#logOutElsewhere(session).catch(() => undefined);
+        if (!isGone(error)) return;
       }
+      if (isAnew) await this.#logOutElsewhere(session).catch(() => undefined);
     });
   }
 

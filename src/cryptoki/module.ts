@@ -6,6 +6,7 @@ import type { FunctionName } from "../spec/functions.ts";
 import { isPlain, type Kind, kind, members, optional, requireArguments, TEXT, whole } from "./arguments.ts";
 import { CryptokiError, failedWith, KeywrightError } from "./errors.ts";
 import type { Args, Awaitable, Cryptoki, Mechanism, Provider, Reply, Structure, Ulong } from "./port.ts";
+import type { SessionPool } from "./session/pool.ts";
 import { isSameToken, Token } from "./token.ts";
 import { formatUri, isUri, matchesToken, type Pkcs11Uri, parseUri, tokenUri } from "./uri.ts";
 
@@ -47,6 +48,8 @@ export class Module {
   readonly #options: Args<"C_Initialize">["args"];
   /** Every one that was seen: it is the same one in another slot. */
   readonly #known = new Set<Token>();
+  /** By handle: whose session it is. */
+  readonly #owners = new Map<Ulong, SessionPool>();
   #isClosed = false;
 
   private constructor(provider: Provider, cryptoki: Cryptoki, options: Args<"C_Initialize">["args"]) {
@@ -131,6 +134,17 @@ export class Module {
     });
   }
 
+  /** @internal Notes whose a session is. A handle that another one has is given anew: the module has closed that session. */
+  ownSession(handle: Ulong, owner: SessionPool): void {
+    this.#owners.get(handle)?.lose(handle);
+    this.#owners.set(handle, owner);
+  }
+
+  /** @internal */
+  disownSession(handle: Ulong, owner: SessionPool): void {
+    if (this.#owners.get(handle) === owner) this.#owners.delete(handle);
+  }
+
   /**
    * @internal Looks for a token whose sessions are gone. It may be in another slot, and the module may want to be initialised.
    * @param info what it said of itself
@@ -138,8 +152,9 @@ export class Module {
    */
   async findAgain(token: Token, info: Structure<"tokenInfo">): Promise<void> {
     const { tokens } = await this.#lookAround().catch(async (error: unknown) => {
-      if (this.#isClosed || !failedWith(error, "CKR_CRYPTOKI_NOT_INITIALIZED")) throw error;
-      // What has begun anew knows nothing of this application; what is in between may think it does.
+      // p11-kit's client answers CKR_DEVICE_ERROR to everything once its server was gone, until it is initialised anew.
+      const isDead = failedWith(error, "CKR_CRYPTOKI_NOT_INITIALIZED", "CKR_DEVICE_ERROR");
+      if (this.#isClosed || !isDead || error.function !== "C_GetSlotList") throw error;
       await this.#finalise();
       await this.call("C_Initialize", { args: this.#options });
       return this.#lookAround();

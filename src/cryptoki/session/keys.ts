@@ -55,8 +55,9 @@ export function wrapKey(
   key: TokenObject,
 ): Promise<Uint8Array> {
   return session.run([wrappingKey, key], () => {
-    const args = { session: session.handle, mechanism, wrappingKey: wrappingKey.handle, key: key.handle };
-    return readOutput((room) => session.call("C_WrapKey", { ...args, room }));
+    const { pool } = session;
+    const args = { session: pool.main, mechanism, wrappingKey: wrappingKey.handle, key: key.handle };
+    return readOutput((room) => pool.call("C_WrapKey", { ...args, room }));
   });
 }
 

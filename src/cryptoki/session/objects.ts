@@ -10,6 +10,7 @@ import type { Attribute, Ulong } from "../port.ts";
 import { formatUri, objectUri } from "../uri.ts";
 import { ObjectIdentity, READ_WITH_USE } from "./identity.ts";
 import { isGone, ObjectLostError } from "./lost.ts";
+import type { SessionPool } from "./pool.ts";
 import type { Session } from "./session.ts";
 
 /** How many handles one C_FindObjects asks for. */
@@ -170,41 +171,41 @@ export function uriType(objectClass: NamedValue<"class"> | undefined): UriType |
 
 /** A search, on a PKCS#11 session of its own. */
 class Search {
-  readonly #session: Session;
+  readonly #pool: SessionPool;
   readonly #own: Ulong;
   /** Which making of the session its handles are of. */
   readonly making: number;
 
-  private constructor(session: Session, own: Ulong, making: number) {
-    this.#session = session;
+  private constructor(pool: SessionPool, own: Ulong, making: number) {
+    this.#pool = pool;
     this.#own = own;
     this.making = making;
   }
 
-  static async begin(session: Session, template: readonly Attribute[]): Promise<Search> {
-    const { making } = session;
-    const own = await session.openOwn();
+  static async begin({ pool, making }: Session, template: readonly Attribute[]): Promise<Search> {
+    const own = await pool.open();
     try {
-      await session.call("C_FindObjectsInit", { session: own, template });
+      await pool.call("C_FindObjectsInit", { session: own, template });
     } catch (error) {
-      await session.closeOwn(own);
+      await pool.close(own);
       throw error;
     }
-    return new Search(session, own, making);
+    return new Search(pool, own, making);
   }
 
   /** The next handles; none at the end. */
   async next(): Promise<readonly Ulong[]> {
-    return (await this.#session.call("C_FindObjects", { session: this.#own, max: BATCH })).objects;
+    return (await this.#pool.call("C_FindObjects", { session: this.#own, max: BATCH })).objects;
   }
 
   async end(): Promise<void> {
     try {
-      if (this.#session.isOpen) await this.#session.call("C_FindObjectsFinal", { session: this.#own });
+      await this.#pool.call("C_FindObjectsFinal", { session: this.#own });
     } catch (error) {
+      // Closed already, and the search with it.
       if (!isGone(error)) throw error;
     } finally {
-      await this.#session.closeOwn(this.#own);
+      await this.#pool.close(this.#own);
     }
   }
 
@@ -278,22 +279,22 @@ async function findAgain(session: Session, identity: ObjectIdentity): Promise<Ul
     new ObjectLostError(`the session was made anew, and the object ${uri} is lost: ${why}`, { hints: [hint] });
   if (identity.isOfSession) throw lost("it was in the session alone (CKA_TOKEN false)", "make it again");
   if (template === undefined) throw lost("nothing was read that tells it from others", "find it again");
+  const { pool } = session;
   const handles = await Search.all(session, template);
   const same: Ulong[] = [];
-  for (const object of handles)
-    if (identity.isSame(await readFor(session, object, identity.toCompare))) same.push(object);
+  for (const object of handles) if (identity.isSame(await readFor(pool, object, identity.toCompare))) same.push(object);
   if (same.length === 1) return same[0]!;
   throw lost(same.length === 0 ? "the token has none like it any more" : `${same.length} are like it`, "find it again");
 }
 
 async function readFor(
-  session: Session,
+  pool: SessionPool,
   object: Ulong,
   types: readonly number[],
 ): Promise<Map<number, Attribute["value"] | undefined>> {
   if (types.length === 0) return new Map();
   const requests = types.map((type) => ({ type }));
-  const { values } = await session.call("C_GetAttributeValue", { session: session.handle, object, requests });
+  const { values } = await pool.call("C_GetAttributeValue", { session: pool.main, object, requests });
   return new Map(values.values.map(({ type, value }) => [type, value]));
 }
 

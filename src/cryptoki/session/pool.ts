@@ -6,11 +6,14 @@
 import type { FunctionName } from "../../spec/functions.ts";
 import { CryptokiError, failedWith } from "../errors.ts";
 import type { Module } from "../module.ts";
-import type { Awaitable, Ulong } from "../port.ts";
+import type { Args, Awaitable, Reply, Ulong } from "../port.ts";
 import { isGone } from "./lost.ts";
 
 /** How many PKCS#11 sessions one Session opens at most for operations. */
 const LIMIT = 8;
+
+/** An operation: its calls go to the pool, with the handle. */
+export type OperationUse<T> = (handle: Ulong, pool: SessionPool) => Awaitable<T>;
 
 export class SessionPool {
   readonly main: Ulong;
@@ -24,7 +27,9 @@ export class SessionPool {
   /** How many are for operations, and how many may be. */
   #pooled = 1;
   #limit = LIMIT;
+  /** The error of what comes now; undefined as long as something may come. */
   #ended: ((fn: FunctionName) => CryptokiError) | undefined;
+  #isGone = false;
 
   constructor(module: Module, main: Ulong, { slot, flags }: { slot: Ulong; flags: number }) {
     this.main = main;
@@ -33,6 +38,13 @@ export class SessionPool {
     this.#flags = flags;
     this.#open = new Set([main]);
     this.#idle = [main];
+    module.ownSession(main, this);
+  }
+
+  /** A call of the port in one of these sessions. @throws CryptokiError once this pool has ended */
+  call<F extends FunctionName>(fn: F, args: Args<F>): Awaitable<Reply<F>> {
+    if (this.#ended !== undefined) throw this.#ended(fn);
+    return this.#module.call(fn, args);
   }
 
   /**
@@ -40,11 +52,11 @@ export class SessionPool {
    * (data that broke off, a PIN that was missing) the operation is still active there, so the session is not used again:
    * it is closed, and the main one, in which objects live, is kept for those alone.
    */
-  async exclusive<T>(use: (handle: Ulong) => Awaitable<T>): Promise<T> {
+  async exclusive<T>(use: OperationUse<T>): Promise<T> {
     const handle = this.#idle.pop() ?? (await this.#another());
-    this.#requireOpen("C_OpenSession");
+    if (this.#ended !== undefined) throw this.#ended("C_OpenSession");
     try {
-      const answer = await use(handle);
+      const answer = await use(handle, this);
       this.#giveBack(handle);
       return answer;
     } catch (error) {
@@ -88,18 +100,18 @@ export class SessionPool {
 
   /** A session beside the main one; it is closed with this pool at the latest. */
   async open(): Promise<Ulong> {
-    this.#requireOpen("C_OpenSession");
     const { session } = await this.#besideMain(() =>
-      this.#module.call("C_OpenSession", { slot: this.#slot, flags: this.#flags }),
+      this.call("C_OpenSession", { slot: this.#slot, flags: this.#flags }),
     );
     if (this.#ended !== undefined) {
       await this.#closeHandle(session);
       throw this.#ended("C_OpenSession");
     }
     this.#open.add(session);
+    this.#module.ownSession(session, this);
     try {
       // A peer or a process that has begun anew opens sessions too; there the handles of objects are those of others.
-      await this.#module.call("C_GetSessionInfo", { session: this.main });
+      await this.call("C_GetSessionInfo", { session: this.main });
     } catch (error) {
       await this.close(session);
       throw error;
@@ -112,13 +124,15 @@ export class SessionPool {
     try {
       return await use();
     } catch (error) {
-      if (this.#ended === undefined) await this.#module.call("C_GetSessionInfo", { session: this.main });
+      if (this.#ended === undefined) await this.call("C_GetSessionInfo", { session: this.main });
       throw error;
     }
   }
 
   async close(handle: Ulong): Promise<void> {
-    if (this.#open.delete(handle)) await this.#closeHandle(handle);
+    if (!this.#open.delete(handle)) return;
+    this.#module.disownSession(handle, this);
+    await this.#closeHandle(handle);
   }
 
   async #closeHandle(session: Ulong): Promise<void> {
@@ -130,8 +144,17 @@ export class SessionPool {
     }
   }
 
-  #requireOpen(fn: FunctionName): void {
-    if (this.#ended !== undefined) throw this.#ended(fn);
+  /** Whether the module has closed one of them and given its handle to a session of another pool. */
+  get isGone(): boolean {
+    return this.#isGone;
+  }
+
+  /** Nothing may be done any more with a handle that another session has now; nor with the others, which went with it. */
+  lose(handle: Ulong): void {
+    this.#open.delete(handle);
+    this.#isGone = true;
+    if (this.#ended !== undefined) return;
+    this.end((fn) => new CryptokiError(fn, "CKR_SESSION_HANDLE_INVALID", `session ${handle} was closed by the module`));
   }
 
   /** Lets nothing begin any more, and refuses what waits. @param why the error of what comes now */

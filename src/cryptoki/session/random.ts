@@ -16,13 +16,13 @@ export function digest(session: Session, mechanism: Mechanism, data: Data): Prom
   const pieces = new Pieces(data);
   return session.runExclusive(
     [],
-    async (handle) => {
-      await session.call("C_DigestInit", { session: handle, mechanism });
+    async (handle, pool) => {
+      await pool.call("C_DigestInit", { session: handle, mechanism });
       if (data instanceof Uint8Array) {
-        return readOutput((room) => session.call("C_Digest", { session: handle, data, room }));
+        return readOutput((room) => pool.call("C_Digest", { session: handle, data, room }));
       }
-      for await (const piece of pieces) await session.call("C_DigestUpdate", { session: handle, data: piece });
-      return readOutput((room) => session.call("C_DigestFinal", { session: handle, room }));
+      for await (const piece of pieces) await pool.call("C_DigestUpdate", { session: handle, data: piece });
+      return readOutput((room) => pool.call("C_DigestFinal", { session: handle, room }));
     },
     pieces.whyNotAgain,
   );

@@ -19,7 +19,7 @@ import { deriveKey, generateKey, generateKeyPair, type KeyPair, unwrapKey, wrapK
 import { isGone, isTokenGone, mayBeGone, notMadeAnew, notRepeated, ObjectLostError } from "./lost.ts";
 import { createObject, findObjects, findOne, TokenObject } from "./objects.ts";
 import type { Data } from "./pieces.ts";
-import { SessionPool } from "./pool.ts";
+import { type OperationUse, SessionPool } from "./pool.ts";
 import { digest, random } from "./random.ts";
 import { sign, verify } from "./signing.ts";
 
@@ -104,8 +104,7 @@ export class Session {
    * @throws CryptokiError CKR_SESSION_CLOSED once `withSession` has ended
    */
   call<F extends FunctionName>(fn: F, args: Args<F>): Awaitable<Reply<F>> {
-    if (this.#isClosed) throw ended(fn);
-    return this.token.module.call(fn, args);
+    return this.#pool.call(fn, args);
   }
 
   /**
@@ -150,7 +149,7 @@ export class Session {
   /** @internal Runs an operation, with a PKCS#11 session that nothing else uses meanwhile; see {@link run}. */
   runExclusive<T>(
     objects: readonly TokenObject[],
-    use: (handle: Ulong) => Awaitable<T>,
+    use: OperationUse<T>,
     whyNotAgain?: () => string | undefined,
   ): Promise<T> {
     return this.run(objects, () => this.#pool.exclusive(use), whyNotAgain);
@@ -192,7 +191,8 @@ export class Session {
     try {
       await token.module.findAgain(token, this.#info);
       const { slot } = token;
-      const { session } = await this.call("C_OpenSession", { slot, flags });
+      if (this.#isClosed) throw ended("C_OpenSession");
+      const { session } = await token.module.call("C_OpenSession", { slot, flags });
       pool = new SessionPool(token.module, session, { slot, flags });
       try {
         if (user !== undefined) await token.logins.enterAgain(this, session);
@@ -212,14 +212,9 @@ export class Session {
     await old.closeAll().catch(() => undefined);
   }
 
-  /** @internal A PKCS#11 session beside the main one; it is closed with this one at the latest. */
-  openOwn(): Promise<Ulong> {
-    return this.#pool.open();
-  }
-
-  /** @internal */
-  closeOwn(handle: Ulong): Promise<void> {
-    return this.#pool.close(handle);
+  /** @internal The PKCS#11 sessions as they are now; others after it was made anew. */
+  get pool(): SessionPool {
+    return this.#pool;
   }
 
   /** @internal Cuts off what is still under way: nothing is made anew any more. */

@@ -13,13 +13,12 @@ export function sign(session: Session, key: TokenObject, mechanism: Mechanism, d
   const pieces = new Pieces(data);
   return session.runExclusive(
     [key],
-    async (handle) => {
-      await session.call("C_SignInit", { session: handle, mechanism, key: key.handle });
+    async (handle, pool) => {
+      await pool.call("C_SignInit", { session: handle, mechanism, key: key.handle });
       await authenticateUse(session, handle, key);
-      if (data instanceof Uint8Array)
-        return readOutput((room) => session.call("C_Sign", { session: handle, data, room }));
-      for await (const piece of pieces) await session.call("C_SignUpdate", { session: handle, data: piece });
-      return readOutput((room) => session.call("C_SignFinal", { session: handle, room }));
+      if (data instanceof Uint8Array) return readOutput((room) => pool.call("C_Sign", { session: handle, data, room }));
+      for await (const piece of pieces) await pool.call("C_SignUpdate", { session: handle, data: piece });
+      return readOutput((room) => pool.call("C_SignFinal", { session: handle, room }));
     },
     pieces.whyNotAgain,
   );
@@ -35,13 +34,13 @@ export function verify(
   const pieces = new Pieces(data);
   return session.runExclusive(
     [key],
-    async (handle) => {
-      await session.call("C_VerifyInit", { session: handle, mechanism, key: key.handle });
+    async (handle, pool) => {
+      await pool.call("C_VerifyInit", { session: handle, mechanism, key: key.handle });
       try {
-        if (data instanceof Uint8Array) await session.call("C_Verify", { session: handle, data, signature });
+        if (data instanceof Uint8Array) await pool.call("C_Verify", { session: handle, data, signature });
         else {
-          for await (const piece of pieces) await session.call("C_VerifyUpdate", { session: handle, data: piece });
-          await session.call("C_VerifyFinal", { session: handle, signature });
+          for await (const piece of pieces) await pool.call("C_VerifyUpdate", { session: handle, data: piece });
+          await pool.call("C_VerifyFinal", { session: handle, signature });
         }
         return true;
       } catch (error) {
