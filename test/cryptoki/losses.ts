@@ -170,7 +170,7 @@ const daemon: Loss = {
   },
 };
 
-const crashed: Loss = {
+export const crashed: Loss = {
   name: "the process of a library (SoftHSM2) is killed",
   async open(later) {
     const hsm = await hsmToken(later);
@@ -185,22 +185,25 @@ const crashed: Loss = {
   },
 };
 
+/** A library in a thread is one instance per process and environment: so it is always the same socket. */
+const SOCKET = join(tmpdir(), `keywright-loss-${process.pid}.socket`);
+
 /** @param reach how the server is reached at its socket */
 function p11Kit(name: string, reach: (path: string) => ModuleReference): Loss {
   return {
     name: `p11-kit server (SoftHSM2) is killed and started again, ${name}`,
     async open(later) {
       const hsm = await hsmToken(later);
-      const path = join(temporary(later), "socket");
-      const words = ["server", "-f", "-n", path, "--provider", hsm.path, "pkcs11:token=conformance"];
+      later(() => rmSync(SOCKET, { force: true }));
+      const words = ["server", "-f", "-n", SOCKET, "--provider", hsm.path, "pkcs11:token=conformance"];
       let child = await started("p11-kit", words, hsm.environment);
       later(() => killed(child));
       const lose = async () => {
         await killed(child);
-        rmSync(path, { force: true });
+        rmSync(SOCKET, { force: true });
         child = await started("p11-kit", words, hsm.environment);
       };
-      return { ...(await watched(reach(path), later)), lose };
+      return { ...(await watched(reach(SOCKET), later)), lose };
     },
   };
 }
@@ -244,13 +247,13 @@ export const losses: Loss[] = [
     ? [p11Kit("with our client", (path) => ({ module: `unix:path=${path}` }))]
     : []),
   ...(peer("softhsm2") && peer("p11-kit") && peer("p11-kit-client")
-    ? [
-        p11Kit("with p11-kit's own client", (path) => ({
+    ? (["process", "thread"] as const).map((placement) =>
+        p11Kit(`with p11-kit's own client in a ${placement}`, (path) => ({
           module: peerPath("p11-kit-client")!,
           environment: { P11_KIT_SERVER_ADDRESS: `unix:path=${path}` },
-          placement: "process",
+          placement,
         })),
-      ]
+      )
     : []),
 ];
 

@@ -8,7 +8,8 @@ import { Pin } from "../../src/cryptoki/pin.ts";
 import type { FunctionName } from "../../src/cryptoki/port.ts";
 import { SessionLostError } from "../../src/cryptoki/session/lost.ts";
 import { openProvider } from "../../src/modules/index.ts";
-import { count, losses, pair, restartable, SO_PIN, thrown, USER_PIN } from "./losses.ts";
+import { peer } from "../support/peers.ts";
+import { count, crashed, losses, pair, restartable, SO_PIN, thrown, USER_PIN } from "./losses.ts";
 
 const ends: (() => unknown)[] = [];
 const later = (end: () => unknown) => ends.push(end);
@@ -76,6 +77,48 @@ describe.each(losses)("$name:", ({ open }) => {
 });
 
 const open = ({ attended = false } = {}) => restartable(later, attended);
+
+describe("several sessions", () => {
+  test.each(losses)("each goes on with objects of its own: $name", async ({ open: lost }) => {
+    const opened = await lost(later);
+    const token = await opened.module.token({ label: "conformance" });
+    await token.withSession(user, (first) =>
+      token.withSession(user, async (second) => {
+        const [one, other] = [await pair(first, "one"), await pair(second, "other")];
+        await first.sign(one.privateKey, ecdsa(), digest);
+        await second.sign(other.privateKey, ecdsa(), digest);
+        await opened.lose();
+        opened.sent.length = 0;
+        for (let i = 0; i < 2; i += 1) {
+          const [ofOne, ofOther] = [
+            await first.sign(one.privateKey, ecdsa(), digest),
+            await second.sign(other.privateKey, ecdsa(), digest),
+          ];
+          expect(await first.verify(one.publicKey, ecdsa(), digest, ofOne)).toBe(true);
+          expect(await second.verify(other.publicKey, ecdsa(), digest, ofOther)).toBe(true);
+        }
+        expect(count(opened, "C_Login")).toBe(1);
+      }),
+    );
+    expect(count(opened, "C_Logout")).toBe(1);
+  });
+
+  test.skipIf(!peer("softhsm2"))("a token that comes back in another slot is the same token", async () => {
+    const opened = await crashed.open(later);
+    const [blank] = (await opened.module.tokens()).filter((one) => !one.has("CKF_TOKEN_INITIALIZED"));
+    await blank!.initialise("mover", Pin.from(SO_PIN));
+    await blank!.initialisePin(Pin.from(SO_PIN), Pin.from(USER_PIN));
+    const token = await opened.module.token({ label: "mover" });
+    const { slot } = token;
+    await token.withSession(user, async (session) => {
+      const { privateKey } = await pair(session, "www");
+      await opened.lose();
+      expect(await session.sign(privateKey, ecdsa(), digest)).toHaveLength(64);
+      expect(token.slot).not.toBe(slot);
+      expect(await opened.module.token({ label: "mover" })).toBe(token);
+    });
+  });
+});
 
 /** Whether the application of the module is logged in. */
 async function loggedIn(opened: Awaited<ReturnType<typeof open>>): Promise<boolean> {
@@ -208,7 +251,7 @@ describe("what is under way", () => {
       opened.sent.length = 0;
       const signatures = await Promise.all(Array.from({ length: 20 }, () => session.sign(privateKey, ecdsa(), digest)));
       for (const one of signatures) expect(await session.verify(publicKey, ecdsa(), digest, one)).toBe(true);
-      expect(count(opened, "C_Login")).toBe(1);
+      expect([count(opened, "C_GetSlotList"), count(opened, "C_Login")]).toEqual([1, 1]);
     });
     expect(count(opened, "C_Logout")).toBe(1);
   });
@@ -246,18 +289,20 @@ describe("what is under way", () => {
 
   test("nothing is made anew when withSession ends, and nobody stays logged in", async () => {
     const opened = await open();
-    for (const ms of [0, 1, 2, 4, 8, 16]) {
-      let late: Promise<unknown> | undefined;
-      await opened.token.withSession(user, async (session) => {
-        await opened.lose();
-        opened.sent.length = 0;
-        late = session.random(4).catch((error: unknown) => error);
-        await delay(ms);
-      });
-      await late;
-      expect(count(opened, "C_Login")).toBeLessThanOrEqual(1);
-      expect(await loggedIn(opened)).toBe(false);
-    }
+    // A session that stays open would keep the login.
+    await opened.token.withSession({}, async (onlooker) => {
+      for (const ms of [0, 1, 2, 3, 4, 6, 8, 12, 16]) {
+        let late: Promise<unknown> | undefined;
+        await opened.token.withSession(user, async (session) => {
+          await opened.lose();
+          await onlooker.random(1);
+          late = session.random(4).catch((error: unknown) => error);
+          if (ms > 0) await delay(ms);
+        });
+        await late;
+        expect([ms, await loggedIn(opened)]).toEqual([ms, false]);
+      }
+    });
   });
 });
 
@@ -293,6 +338,22 @@ describe("where it cannot be", () => {
       // The slot has another Token, which knows nothing of the login of the first.
       expect(await opened.module.token({ label: "other" })).not.toBe(opened.token);
     });
+  });
+
+  test("until something fails it costs no call", async () => {
+    const opened = await open();
+    await opened.token.withSession(user, (session) => pair(session, "www"));
+    const calls = [];
+    for (const reconnect of [true, false]) {
+      opened.sent.length = 0;
+      await opened.token.withSession({ ...user, reconnect }, async (session) => {
+        const key = await session.findOne({ CKA_CLASS: "CKO_PRIVATE_KEY" });
+        await Promise.all([1, 2, 3].map(() => session.sign(key, ecdsa(), digest)));
+        await key.get("CKA_LABEL");
+      });
+      calls.push(opened.sent.map(({ fn }) => fn));
+    }
+    expect(calls[0]).toEqual(calls[1]);
   });
 
   test("reconnect: false leaves the module's own errors", async () => {
