@@ -35,6 +35,8 @@ interface Sent {
 export interface Opened {
   readonly module: Module;
   readonly sent: Sent[];
+  /** Holds calls back below the guard. */
+  hold?: (fn: FunctionName) => Promise<unknown> | undefined;
   /** Every session with the token is lost; the token is there again when this is over. */
   lose(): Promise<void>;
 }
@@ -60,16 +62,18 @@ export async function watched(
   attended = false,
 ): Promise<Omit<Opened, "lose">> {
   const sent: Sent[] = [];
+  const holding: Pick<Opened, "hold"> = {};
   const watch = (inner: Cryptoki): Cryptoki => ({
     call: (fn, args) => {
       sent.push({ fn, args });
-      return inner.call(fn, args);
+      const held = holding.hold?.(fn);
+      return held === undefined ? inner.call(fn, args) : held.then(() => inner.call(fn, args));
     },
   });
   const memory = new PinMemory(join(temporary(later), "state"));
   const module = await Module.open(openGuarded(reference, { memory, attended: () => attended }, watch));
   later(() => module.close());
-  return { module, sent };
+  return Object.assign(holding, { module, sent });
 }
 
 /** The built-in token with a token in it, behind a server. */
@@ -132,7 +136,7 @@ const cut: Loss = {
       for (const connection of server.connections) connection.cut();
       await Promise.all(ended);
     };
-    return { ...(await watched({ module: server.address }, later)), lose };
+    return Object.assign(await watched({ module: server.address }, later), { lose });
   },
 };
 
@@ -144,7 +148,7 @@ const restarted: Loss = {
       await server.stop();
       await server.start();
     };
-    return { ...(await watched({ module: server.address }, later)), lose };
+    return Object.assign(await watched({ module: server.address }, later), { lose });
   },
 };
 
@@ -166,7 +170,7 @@ const daemon: Loss = {
       await killed(child);
       child = await start();
     };
-    return { ...(await watched({ module: `unix:path=${path}` }, later)), lose };
+    return Object.assign(await watched({ module: `unix:path=${path}` }, later), { lose });
   },
 };
 
@@ -181,7 +185,7 @@ export const crashed: Loss = {
       process.kill(id!, "SIGKILL");
       while (existsSync(`/proc/${id}`)) await delay(5);
     };
-    return { ...opened, lose };
+    return Object.assign(opened, { lose });
   },
 };
 
@@ -203,7 +207,7 @@ function p11Kit(name: string, reach: (path: string) => ModuleReference): Loss {
         rmSync(SOCKET, { force: true });
         child = await started("p11-kit", words, hsm.environment);
       };
-      return { ...(await watched(reach(SOCKET), later)), lose };
+      return Object.assign(await watched(reach(SOCKET), later), { lose });
     },
   };
 }
@@ -218,7 +222,7 @@ function closedAll(name: string, reach: (later: Later) => Promise<ModuleReferenc
         const { slot } = await opened.module.token({ label: "conformance" });
         await opened.module.call("C_CloseAllSessions", { slot });
       };
-      return { ...opened, lose };
+      return Object.assign(opened, { lose });
     },
   };
 }
@@ -291,5 +295,5 @@ export async function restartable(later: Later, attended = false) {
     await server.stop();
     await server.start();
   };
-  return { ...opened, server, token, lose };
+  return Object.assign(opened, { server, token, lose });
 }

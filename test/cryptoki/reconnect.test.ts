@@ -304,6 +304,36 @@ describe("what is under way", () => {
       }
     });
   });
+
+  test("a login that would come after the logout is not sent", async () => {
+    const opened = await open();
+    await opened.token.withSession({}, async (onlooker) => {
+      let late: Promise<unknown> | undefined;
+      await opened.token.withSession(user, async (session) => {
+        await opened.lose();
+        await onlooker.random(1);
+        // Its new session is there when the old one has logged out.
+        let isLeft: () => void = () => undefined;
+        const left = new Promise<void>((resolve) => {
+          isLeft = resolve;
+        });
+        const isOpening = new Promise<void>((resolve) => {
+          opened.hold = (fn) => {
+            if (fn === "C_Logout") setTimeout(isLeft, 20);
+            if (fn !== "C_OpenSession") return undefined;
+            resolve();
+            return left;
+          };
+        });
+        late = session.random(4).catch((error: unknown) => error);
+        await isOpening;
+        opened.sent.length = 0;
+      });
+      expect(String(await late)).toContain("withSession has ended");
+      expect(count(opened, "C_Login")).toBe(0);
+      expect(await loggedIn(opened)).toBe(false);
+    });
+  });
 });
 
 describe("where it cannot be", () => {
