@@ -5,10 +5,11 @@
 import { existsSync } from "node:fs";
 import { dirname, resolve } from "node:path";
 import { KeywrightError } from "../cryptoki/errors.ts";
+import type { Role } from "../cryptoki/logins.ts";
 import type { Module } from "../cryptoki/module.ts";
 import { Pin } from "../cryptoki/pin.ts";
 import type { Session } from "../cryptoki/session/session.ts";
-import type { Role, Token } from "../cryptoki/token.ts";
+import type { Token } from "../cryptoki/token.ts";
 import { formatUri, isUri, type Pkcs11Uri, parseUri, redactUri, unknownAttribute } from "../cryptoki/uri.ts";
 import { type Family, familyOfToken } from "../families/families.ts";
 import type { Declaration, KeyDeclaration, TokenDeclaration } from "../lifecycle/declaration.ts";
@@ -251,7 +252,8 @@ export async function withSession<T>(
     const login = options.login !== false;
     const pin = open.pin("USER");
     return open.token.withSession(
-      { ...(login ? { user: "USER" as const, pin } : {}), write: options.write === true },
+      // A command compares handles; it is soon given again.
+      { ...(login ? { user: "USER" as const, pin } : {}), write: options.write === true, reconnect: false },
       (session) => use(session, open),
     );
   });

@@ -6,8 +6,9 @@ import type { FunctionName } from "../spec/functions.ts";
 import { isPlain, type Kind, kind, members, optional, requireArguments, TEXT, whole } from "./arguments.ts";
 import { CryptokiError, failedWith, KeywrightError } from "./errors.ts";
 import type { Args, Awaitable, Cryptoki, Mechanism, Provider, Reply, Structure, Ulong } from "./port.ts";
-import { Token } from "./token.ts";
-import { formatUri, isUri, matchesToken, type Pkcs11Uri, parseUri } from "./uri.ts";
+import type { SessionPool } from "./session/pool.ts";
+import { isSameToken, Token } from "./token.ts";
+import { formatUri, isUri, matchesToken, type Pkcs11Uri, parseUri, tokenUri } from "./uri.ts";
 
 /** Which token is meant. Every field that is given must match; text is compared exactly. */
 export interface TokenMatch {
@@ -44,11 +45,17 @@ export class TokenNotFoundError extends KeywrightError {
 export class Module {
   readonly #provider: Provider;
   readonly #cryptoki: Cryptoki;
-  readonly #tokens = new Map<Ulong, Token>();
+  readonly #options: Args<"C_Initialize">["args"];
+  /** Every one that was seen: it is the same one in another slot. */
+  readonly #known = new Set<Token>();
+  /** By handle: whose session it is. */
+  readonly #owners = new Map<Ulong, SessionPool>();
+  #isClosed = false;
 
-  private constructor(provider: Provider, cryptoki: Cryptoki) {
+  private constructor(provider: Provider, cryptoki: Cryptoki, options: Args<"C_Initialize">["args"]) {
     this.#provider = provider;
     this.#cryptoki = cryptoki;
+    this.#options = options;
   }
 
   /**
@@ -61,7 +68,7 @@ export class Module {
     try {
       const cryptoki = await provider.open();
       await cryptoki.call("C_Initialize", { args: options });
-      return new Module(provider, cryptoki);
+      return new Module(provider, cryptoki, options);
     } catch (error) {
       await provider.close();
       throw error;
@@ -92,30 +99,71 @@ export class Module {
   /** The tokens, and for slots whose token the module cannot read what it said: that is not the same as no token. */
   async #lookAround(): Promise<{ tokens: Token[]; unreadable: Unreadable[] }> {
     const { slots } = await this.call("C_GetSlotList", { tokenPresent: true });
-    const found = await Promise.all(slots.map((slot) => this.#tokenIn(slot)));
+    const seen = await Promise.all(slots.map((slot) => this.#look(slot)));
     return {
-      tokens: found.filter((one) => one instanceof Token),
-      unreadable: found.filter((one): one is Unreadable => one !== undefined && !(one instanceof Token)),
+      tokens: this.#recognise(seen.filter((one): one is Seen => one !== undefined && "info" in one)),
+      unreadable: seen.filter((one): one is Unreadable => one !== undefined && "error" in one),
     };
   }
 
-  /** The token in a slot; undefined if the slot is empty. */
-  async #tokenIn(slot: Ulong): Promise<Token | Unreadable | undefined> {
+  /** What is in a slot; undefined if it is empty. */
+  async #look(slot: Ulong): Promise<Seen | Unreadable | undefined> {
     try {
-      const { info } = await this.call("C_GetTokenInfo", { slot });
-      const known = this.#tokens.get(slot);
-      if (known !== undefined) {
-        known.info = info;
-        return known;
-      }
-      const token = new Token(this, slot, info);
-      this.#tokens.set(slot, token);
-      return token;
+      return { slot, info: (await this.call("C_GetTokenInfo", { slot })).info };
     } catch (error) {
       if (failedWith(error, "CKR_TOKEN_NOT_PRESENT", "CKR_SLOT_ID_INVALID")) return undefined;
       if (failedWith(error, "CKR_TOKEN_NOT_RECOGNIZED")) return { slot, error };
       throw error;
     }
+  }
+
+  /** The tokens that were seen: those of before, in whatever slot they are now, and new ones. */
+  #recognise(seen: readonly Seen[]): Token[] {
+    const left = new Set(this.#known);
+    const take = (isIt: (token: Token) => boolean) => {
+      const token = [...left].find(isIt);
+      if (token !== undefined) left.delete(token);
+      return token;
+    };
+    const same = seen.map(({ slot, info }) => take((one) => one.slot === slot && isSameToken(one.info, info)));
+    return seen.map(({ slot, info }, i) => {
+      const token = same[i] ?? take((one) => isSameToken(one.info, info)) ?? new Token(this, slot, info);
+      token.seenIn(slot, info);
+      this.#known.add(token);
+      return token;
+    });
+  }
+
+  /** @internal Notes whose a session is. A handle that another one has is given anew: the module has closed that session. */
+  ownSession(handle: Ulong, owner: SessionPool): void {
+    this.#owners.get(handle)?.lose(handle);
+    this.#owners.set(handle, owner);
+  }
+
+  /** @internal */
+  disownSession(handle: Ulong, owner: SessionPool): void {
+    if (this.#owners.get(handle) === owner) this.#owners.delete(handle);
+  }
+
+  /**
+   * @internal Looks for a token whose sessions are gone. It may be in another slot, and the module may want to be initialised.
+   * @param info what it said of itself
+   * @throws TokenNotFoundError when it is not there, or several are like it
+   */
+  async findAgain(token: Token, info: Structure<"tokenInfo">): Promise<void> {
+    const { tokens } = await this.#lookAround().catch(async (error: unknown) => {
+      // p11-kit's client answers CKR_DEVICE_ERROR to everything once its server was gone, until it is initialised anew.
+      const isDead = failedWith(error, "CKR_CRYPTOKI_NOT_INITIALIZED", "CKR_DEVICE_ERROR");
+      if (this.#isClosed || !isDead || error.function !== "C_GetSlotList") throw error;
+      await this.#finalise();
+      await this.call("C_Initialize", { args: this.#options });
+      return this.#lookAround();
+    });
+    const same = tokens.filter((one) => isSameToken(one.info, info));
+    if (same.length === 1 && same[0] === token) return;
+    const uri = formatUri(tokenUri(info));
+    const fault = same.length > 1 ? `${same.length} tokens are ${uri}` : `${uri} is not there`;
+    throw new TokenNotFoundError(fault, uris(same), uris(tokens));
   }
 
   /**
@@ -208,18 +256,31 @@ export class Module {
 
   /** Finalises the application and closes its provider. Safe to repeat. */
   async close(): Promise<void> {
+    this.#isClosed = true;
+    try {
+      await this.#finalise();
+    } finally {
+      await this.#provider.close();
+    }
+  }
+
+  async #finalise(): Promise<void> {
     try {
       await this.call("C_Finalize", {});
     } catch (error) {
       if (!failedWith(error, "CKR_CRYPTOKI_NOT_INITIALIZED", "CKR_DEVICE_REMOVED", "CKR_DEVICE_ERROR")) throw error;
-    } finally {
-      await this.#provider.close();
     }
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close();
   }
+}
+
+/** A slot with a token. */
+interface Seen {
+  readonly slot: Ulong;
+  readonly info: Structure<"tokenInfo">;
 }
 
 /** A slot whose token the module cannot read. */

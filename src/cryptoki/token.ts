@@ -4,17 +4,14 @@
  */
 import { utf8 } from "../codec/bytes.ts";
 import { hasFlag, SESSION_FLAGS, TOKEN_FLAGS } from "../spec/flags.ts";
-import { CKS, CKU } from "../spec/objects.ts";
 import { FLAG, FUNCTION, members, oneOf, optional, requireArguments, TEXT } from "./arguments.ts";
-import { CryptokiError, failedWith, KeywrightError } from "./errors.ts";
+import { failedWith, KeywrightError } from "./errors.ts";
+import { Logins, type Role } from "./logins.ts";
 import type { Module } from "./module.ts";
 import { PIN_SUPPLY, type PinSupply, withPin } from "./pin.ts";
 import type { Awaitable, Structure, Ulong } from "./port.ts";
 import { Session } from "./session/session.ts";
 import { formatUri, tokenUri } from "./uri.ts";
-
-/** Who works with the token. */
-export type Role = "USER" | "SO";
 
 export interface SessionOptions {
   /** Logs in before and out after; without it the session sees public objects only. */
@@ -23,34 +20,55 @@ export interface SessionOptions {
   readonly pin?: PinSupply | undefined;
   /** Opens the session read-write; the SO's always is. */
   readonly write?: boolean;
+  /**
+   * Whether the session makes itself anew when its token, its daemon or its library's process was gone; true by default.
+   * Then object handles change; a program that keeps handles in place of objects says false, and gets the errors.
+   */
+  readonly reconnect?: boolean;
 }
 
 const ROLE = oneOf("USER", "SO");
-const SESSION_OPTIONS = members({ user: optional(ROLE), pin: optional(PIN_SUPPLY), write: optional(FLAG) });
+const SESSION_OPTIONS = members({
+  user: optional(ROLE),
+  pin: optional(PIN_SUPPLY),
+  write: optional(FLAG),
+  reconnect: optional(FLAG),
+});
 
 /** A label that does not fit a token. */
 export class LabelError extends KeywrightError {
   override readonly code = "ERR_LABEL";
 }
 
+/** Whether two tokens are the same, by what they say of themselves. */
+export function isSameToken(one: Structure<"tokenInfo">, other: Structure<"tokenInfo">): boolean {
+  return (["serialNumber", "label", "model", "manufacturerID"] as const).every((name) => one[name] === other[name]);
+}
+
 /** A token in a slot. Its login state belongs to the whole application: PKCS#11 has one per token (5.6.8). */
 export class Token {
   readonly module: Module;
-  readonly slot: Ulong;
   /** CK_TOKEN_INFO, as last read. */
   info: Structure<"tokenInfo">;
-  #role: Role | undefined;
-  #logins = 0;
-  #ours = false;
-  /** Whether the SO has the user's session for a while, see {@link asSo}. */
-  #lent = false;
-  /** The end of the login or logout that was asked for last: one at a time, in that order. */
-  #turn: Promise<unknown> = Promise.resolve();
+  #slot: Ulong;
+  /** @internal */
+  readonly logins: Logins = new Logins(this);
 
   /** @internal Tokens come from a Module. */
   constructor(module: Module, slot: Ulong, info: Structure<"tokenInfo">) {
     this.module = module;
-    this.slot = slot;
+    this.#slot = slot;
+    this.info = info;
+  }
+
+  /** The slot that it is in, as last seen. */
+  get slot(): Ulong {
+    return this.#slot;
+  }
+
+  /** @internal It was seen there. */
+  seenIn(slot: Ulong, info: Structure<"tokenInfo">): void {
+    this.#slot = slot;
     this.info = info;
   }
 
@@ -82,61 +100,19 @@ export class Token {
     const write = options.write === true || options.user === "SO";
     const flags = SESSION_FLAGS.CKF_SERIAL_SESSION[0] | (write ? SESSION_FLAGS.CKF_RW_SESSION[0] : 0);
     const { session: handle } = await this.module.call("C_OpenSession", { slot: this.slot, flags });
-    const session = new Session(this, handle, flags, options.pin);
+    const { user, pin, reconnect = true } = options;
+    const session = new Session(this, handle, { flags, user, pin, reconnects: reconnect });
     try {
-      if (options.user !== undefined) await this.#enter(options.user, handle, options.pin);
+      if (user !== undefined) await this.logins.enter(session, user);
       try {
         return await use(session);
       } finally {
-        if (options.user !== undefined) await this.#leave(handle);
+        session.end();
+        if (user !== undefined) await this.logins.leave(session);
       }
     } finally {
       await session.close();
     }
-  }
-
-  /** Runs a login or logout after those that were asked for before. */
-  #inTurn<T>(task: () => Promise<T>): Promise<T> {
-    const answer = this.#turn.then(task);
-    this.#turn = answer.catch(() => undefined);
-    return answer;
-  }
-
-  #enter(role: Role, session: Ulong, pin: PinSupply | undefined): Promise<void> {
-    return this.#inTurn(async () => {
-      if (this.#lent || (this.#role !== undefined && this.#role !== role)) {
-        throw new CryptokiError(
-          "C_Login",
-          "CKR_USER_ANOTHER_ALREADY_LOGGED_IN",
-          `${this.#lent ? "SO" : this.#role} is logged in to ${this.uri}`,
-        );
-      }
-      if (this.#role === undefined || !(await this.#isLoggedIn(session))) await this.#sendLogin(role, session, pin);
-      this.#logins += 1;
-    });
-  }
-
-  /** Whether the login is still there: it goes with the token, and with a module that crashed. */
-  async #isLoggedIn(session: Ulong): Promise<boolean> {
-    const { info } = await this.module.call("C_GetSessionInfo", { session });
-    return info.state !== CKS.CKS_RO_PUBLIC_SESSION[0] && info.state !== CKS.CKS_RW_PUBLIC_SESSION[0];
-  }
-
-  async #sendLogin(role: Role, session: Ulong, pin: PinSupply | undefined): Promise<void> {
-    const wasOurs = this.#role === role && this.#ours;
-    this.#role = undefined;
-    this.#ours = false;
-    try {
-      await this.#withPin(pin, (bytes) =>
-        this.module.call("C_Login", { session, userType: CKU[`CKU_${role}`][0], pin: bytes }),
-      );
-      this.#ours = true;
-    } catch (error) {
-      // Another part of this process logged in through the same library; it logs out too.
-      if (!failedWith(error, "CKR_USER_ALREADY_LOGGED_IN")) throw error;
-      this.#ours = wasOurs;
-    }
-    this.#role = role;
   }
 
   /**
@@ -144,12 +120,7 @@ export class Token {
    * process has logged in. @throws CryptokiError from C_Login; nobody is logged in then
    */
   loginAgain(session: Session, pin: PinSupply): Promise<void> {
-    return this.#inTurn(async () => {
-      if (this.#role !== "USER" || !this.#ours) return;
-      await this.module.call("C_Logout", { session: session.handle });
-      this.#ours = false;
-      await this.#sendLogin("USER", session.handle, pin);
-    });
+    return this.logins.loginAgain(session, pin);
   }
 
   /**
@@ -157,43 +128,8 @@ export class Token {
    * The session must be the only one, and read-write. Handles of private objects may change over it.
    * @throws CryptokiError from C_Login; after one as the user nobody is logged in
    */
-  async asSo<T>(session: Session, pins: { so: PinSupply; user: PinSupply }, use: () => Promise<T>): Promise<T> {
-    const { handle } = session;
-    await this.#inTurn(async () => {
-      if (this.#lent || this.#role !== "USER" || this.#logins !== 1) {
-        throw new CryptokiError("C_Login", "CKR_USER_ANOTHER_ALREADY_LOGGED_IN", `other sessions use ${this.uri}`);
-      }
-      await this.module.call("C_Logout", { session: handle });
-      this.#lent = true;
-    });
-    try {
-      await this.#inTurn(() => this.#sendLogin("SO", handle, pins.so));
-      try {
-        return await use();
-      } finally {
-        await this.#inTurn(async () => this.module.call("C_Logout", { session: handle }));
-      }
-    } finally {
-      await this.#inTurn(async () => {
-        this.#lent = false;
-        await this.#sendLogin("USER", handle, pins.user);
-      });
-    }
-  }
-
-  #leave(session: Ulong): Promise<void> {
-    return this.#inTurn(async () => {
-      this.#logins -= 1;
-      if (this.#logins > 0) return;
-      this.#role = undefined;
-      if (!this.#ours) return;
-      try {
-        await this.module.call("C_Logout", { session });
-      } catch (error) {
-        // The token went away or the session died: nobody is logged in, which is what was wanted.
-        if (!(error instanceof CryptokiError)) throw error;
-      }
-    });
+  asSo<T>(session: Session, pins: { so: PinSupply; user: PinSupply }, use: () => Promise<T>): Promise<T> {
+    return this.logins.asSo(session, pins, use);
   }
 
   #withPin<T>(pin: PinSupply | undefined, use: (bytes: Uint8Array | null) => Awaitable<T>): Promise<T> {
@@ -223,6 +159,7 @@ export class Token {
     await this.withSession({ user: "SO", pin: soPin }, (session) =>
       this.#withPin(userPin, (pin) => this.module.call("C_InitPIN", { session: session.handle, pin })),
     );
+    this.logins.distrust();
     await this.refresh();
   }
 
@@ -249,6 +186,7 @@ export class Token {
         return loggedIn();
       });
     }
+    this.logins.distrust();
     await this.refresh();
   }
 }

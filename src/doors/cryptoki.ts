@@ -8,6 +8,7 @@ export { AttributeError, type Attributes } from "../cryptoki/attributes.ts";
 export { ecParams } from "../cryptoki/curves.ts";
 export { CryptokiError, failedWith, KeywrightError } from "../cryptoki/errors.ts";
 export { fromHandlers } from "../cryptoki/handlers.ts";
+export type { Role } from "../cryptoki/logins.ts";
 export {
   aesGcm,
   DIGESTS,
@@ -38,7 +39,8 @@ export type {
   Ulong,
 } from "../cryptoki/port.ts";
 export type { KeyPair } from "../cryptoki/session/keys.ts";
+export { ObjectLostError, SessionLostError } from "../cryptoki/session/lost.ts";
 export { type AttributesRead, ObjectNotFoundError, TokenObject } from "../cryptoki/session/objects.ts";
+export type { Data } from "../cryptoki/session/pieces.ts";
 export type { Session } from "../cryptoki/session/session.ts";
-export type { Data } from "../cryptoki/session/signing.ts";
-export type { Role, SessionOptions, Token } from "../cryptoki/token.ts";
+export type { SessionOptions, Token } from "../cryptoki/token.ts";

@@ -207,7 +207,9 @@ async function withOpenModule<T>(
       ? {}
       : { user: "USER" as const, pin: pin?.supply };
   try {
-    return await token.withSession({ ...user, write: !token.has("CKF_WRITE_PROTECTED") }, (session) => {
+    const write = !token.has("CKF_WRITE_PROTECTED");
+    // Plans name objects by their handles.
+    return await token.withSession({ ...user, write, reconnect: false }, (session) => {
       reached = true;
       // Some tokens show private objects to everybody (an NSS database without a password).
       const seesAll = "user" in user || !token.has("CKF_LOGIN_REQUIRED");

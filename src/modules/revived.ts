@@ -77,7 +77,10 @@ export class RevivedApplication implements Cryptoki, PinGuarding {
   async #send<F extends FunctionName>(fn: F, args: Args<F>): Promise<Reply<F>> {
     const reply = (await this.#link.call(fn, args)) as Reply<F>;
     if (fn === "C_Initialize") this.#initialised = args as Args<"C_Initialize">;
-    if (fn === "C_Finalize") this.#initialised = undefined;
+    if (fn === "C_Finalize") {
+      this.#initialised = undefined;
+      this.#sessions.loseAll("it was finalised");
+    }
     return reply;
   }
 
@@ -104,6 +107,8 @@ class SessionNames {
   #next = 2 ** 52;
 
   opened(real: Ulong): Ulong {
+    // A handle is given anew once its session is closed, by whomever.
+    for (const [name, of] of this.#open) if (of === real) this.#lose(name, "it was closed");
     const name = this.#lost.has(real) || this.#open.has(real) ? this.#next++ : real;
     this.#open.set(name, real);
     return name;
@@ -114,8 +119,12 @@ class SessionNames {
   }
 
   loseAll(reason: string): void {
-    for (const name of this.#open.keys()) this.#lost.set(name, reason);
-    this.#open.clear();
+    for (const name of this.#open.keys()) this.#lose(name, reason);
+  }
+
+  #lose(name: Ulong, reason: string): void {
+    this.#open.delete(name);
+    this.#lost.set(name, reason);
   }
 
   /** @throws CryptokiError for a session that is lost */

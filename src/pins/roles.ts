@@ -4,8 +4,8 @@
  */
 import { createHmac, randomBytes } from "node:crypto";
 import { resolve } from "node:path";
+import type { Role } from "../cryptoki/logins.ts";
 import { Pin } from "../cryptoki/pin.ts";
-import type { Role } from "../cryptoki/token.ts";
 import { parseUri } from "../cryptoki/uri.ts";
 import { realPath } from "../host/paths.ts";
 import { asksPerson, describe, type PinSource, PinSourceError, pinSourceFromUri, requireSource } from "./sources.ts";

@@ -17,9 +17,9 @@ export function encrypt(
   mechanism: Mechanism,
   data: Uint8Array,
 ): Promise<Uint8Array> {
-  return session.exclusive(async (handle) => {
-    await session.call("C_EncryptInit", { session: handle, mechanism, key: key.handle });
-    return readOutput((room) => session.call("C_Encrypt", { session: handle, data, room }), data.length + EXTRA);
+  return session.runExclusive([key], async (handle, pool) => {
+    await pool.call("C_EncryptInit", { session: handle, mechanism, key: key.handle });
+    return readOutput((room) => pool.call("C_Encrypt", { session: handle, data, room }), data.length + EXTRA);
   });
 }
 
@@ -29,9 +29,9 @@ export function decrypt(
   mechanism: Mechanism,
   data: Uint8Array,
 ): Promise<Uint8Array> {
-  return session.exclusive(async (handle) => {
-    await session.call("C_DecryptInit", { session: handle, mechanism, key: key.handle });
+  return session.runExclusive([key], async (handle, pool) => {
+    await pool.call("C_DecryptInit", { session: handle, mechanism, key: key.handle });
     await authenticateUse(session, handle, key);
-    return readOutput((room) => session.call("C_Decrypt", { session: handle, data, room }), data.length + EXTRA);
+    return readOutput((room) => pool.call("C_Decrypt", { session: handle, data, room }), data.length + EXTRA);
   });
 }

@@ -2,9 +2,11 @@
  * Making, wrapping and deriving keys (PKCS#11 3.1, 5.18).
  * @module
  */
+import { CKO } from "../../spec/objects.ts";
 import { type Attributes, toTemplate } from "../attributes.ts";
 import type { Mechanism } from "../port.ts";
-import type { TokenObject } from "./objects.ts";
+import { ObjectIdentity } from "./identity.ts";
+import { TokenObject } from "./objects.ts";
 import { readOutput } from "./output.ts";
 import type { Session } from "./session.ts";
 
@@ -19,22 +21,31 @@ export async function generateKeyPair(
   publicKey: Attributes,
   privateKey: Attributes,
 ): Promise<KeyPair> {
-  const made = await session.call("C_GenerateKeyPair", {
-    session: session.handle,
-    mechanism,
-    publicTemplate: toTemplate(publicKey),
-    privateTemplate: toTemplate(privateKey),
-  });
-  return { publicKey: session.object(made.publicKey), privateKey: session.object(made.privateKey) };
+  const [publicTemplate, privateTemplate] = [toTemplate(publicKey), toTemplate(privateKey)];
+  const made = await session.runOnce([], async () => ({
+    making: session.making,
+    ...(await session.call("C_GenerateKeyPair", {
+      session: session.handle,
+      mechanism,
+      publicTemplate,
+      privateTemplate,
+    })),
+  }));
+  const [ofPublic, ofPrivate] = [CKO.CKO_PUBLIC_KEY[0], CKO.CKO_PRIVATE_KEY[0]];
+  const { making } = made;
+  return {
+    publicKey: new TokenObject(session, made.publicKey, ObjectIdentity.made(publicTemplate, ofPublic), making),
+    privateKey: new TokenObject(session, made.privateKey, ObjectIdentity.made(privateTemplate, ofPrivate), making),
+  };
 }
 
-export async function generateKey(
-  session: Session,
-  mechanism: Mechanism,
-  attributes: Attributes,
-): Promise<TokenObject> {
+export function generateKey(session: Session, mechanism: Mechanism, attributes: Attributes): Promise<TokenObject> {
   const template = toTemplate(attributes);
-  return session.object((await session.call("C_GenerateKey", { session: session.handle, mechanism, template })).key);
+  return session.made(
+    ObjectIdentity.made(template, CKO.CKO_SECRET_KEY[0]),
+    [],
+    async () => (await session.call("C_GenerateKey", { session: session.handle, mechanism, template })).key,
+  );
 }
 
 export function wrapKey(
@@ -43,38 +54,36 @@ export function wrapKey(
   mechanism: Mechanism,
   key: TokenObject,
 ): Promise<Uint8Array> {
-  const args = { session: session.handle, mechanism, wrappingKey: wrappingKey.handle, key: key.handle };
-  return readOutput((room) => session.call("C_WrapKey", { ...args, room }));
+  return session.run([wrappingKey, key], () => {
+    const { pool } = session;
+    const args = { session: pool.main, mechanism, wrappingKey: wrappingKey.handle, key: key.handle };
+    return readOutput((room) => pool.call("C_WrapKey", { ...args, room }));
+  });
 }
 
-export async function unwrapKey(
+export function unwrapKey(
   session: Session,
   unwrappingKey: TokenObject,
   mechanism: Mechanism,
   wrapped: Uint8Array,
   attributes: Attributes,
 ): Promise<TokenObject> {
-  const { key } = await session.call("C_UnwrapKey", {
-    session: session.handle,
-    mechanism,
-    unwrappingKey: unwrappingKey.handle,
-    wrapped,
-    template: toTemplate(attributes),
+  const template = toTemplate(attributes);
+  return session.made(ObjectIdentity.made(template), [unwrappingKey], async () => {
+    const args = { session: session.handle, mechanism, unwrappingKey: unwrappingKey.handle, wrapped, template };
+    return (await session.call("C_UnwrapKey", args)).key;
   });
-  return session.object(key);
 }
 
-export async function deriveKey(
+export function deriveKey(
   session: Session,
   baseKey: TokenObject,
   mechanism: Mechanism,
   attributes: Attributes,
 ): Promise<TokenObject> {
-  const { key } = await session.call("C_DeriveKey", {
-    session: session.handle,
-    mechanism,
-    baseKey: baseKey.handle,
-    template: toTemplate(attributes),
+  const template = toTemplate(attributes);
+  return session.made(ObjectIdentity.made(template, CKO.CKO_SECRET_KEY[0]), [baseKey], async () => {
+    const args = { session: session.handle, mechanism, baseKey: baseKey.handle, template };
+    return (await session.call("C_DeriveKey", args)).key;
   });
-  return session.object(key);
 }

@@ -3,12 +3,14 @@
  * @module
  */
 import { type AttributeName, attributeKind, attributeName, CKA } from "../../spec/attributes.ts";
-import { hasFlag, SESSION_FLAGS } from "../../spec/flags.ts";
 import type { URI_TYPES, UriType } from "../../spec/uri.ts";
 import { type Attributes, attributeRow, fromPort, type NamedValue, toTemplate } from "../attributes.ts";
 import { failedWith, KeywrightError } from "../errors.ts";
-import type { Ulong } from "../port.ts";
+import type { Attribute, Ulong } from "../port.ts";
 import { formatUri, objectUri } from "../uri.ts";
+import { ObjectIdentity, READ_WITH_USE } from "./identity.ts";
+import { isGone, ObjectLostError } from "./lost.ts";
+import type { SessionPool } from "./pool.ts";
 import type { Session } from "./session.ts";
 
 /** How many handles one C_FindObjects asks for. */
@@ -34,12 +36,35 @@ export class ObjectNotFoundError extends KeywrightError {
 /** An object in a token, as one session sees it. */
 export class TokenObject {
   readonly session: Session;
-  readonly handle: Ulong;
-  #alwaysAuthenticate: Promise<boolean> | undefined;
+  readonly #identity: ObjectIdentity;
+  #handle: Ulong;
+  /** Which making of the session the handle is of. */
+  #making: number;
+  #wantsPin: Promise<boolean> | undefined;
 
-  constructor(session: Session, handle: Ulong) {
+  /** @internal Objects come from a Session. */
+  constructor(session: Session, handle: Ulong, identity = new ObjectIdentity(), making = session.making) {
     this.session = session;
-    this.handle = handle;
+    this.#handle = handle;
+    this.#identity = identity;
+    this.#making = making;
+  }
+
+  /** Its handle; another one after the session was made anew. */
+  get handle(): Ulong {
+    return this.#handle;
+  }
+
+  /** @internal Whether the handle is of the session as it is now. */
+  get isCurrent(): boolean {
+    return this.#making === this.session.making;
+  }
+
+  /** @internal Finds the object again in a session that was made anew. @throws ObjectLostError */
+  async findAgain(): Promise<void> {
+    const { making } = this.session;
+    this.#handle = await findAgain(this.session, this.#identity);
+    this.#making = making;
   }
 
   /**
@@ -47,42 +72,54 @@ export class TokenObject {
    * @throws AttributeError for a name that the table does not have; CryptokiError for any other failure
    */
   async get<N extends AttributeName>(...names: N[]): Promise<AttributesRead<N>> {
-    const requests = names.map((name) => ({ type: attributeRow(name)[0] }));
-    const { values } = await this.session.call("C_GetAttributeValue", {
-      session: this.session.handle,
-      object: this.handle,
-      requests,
-    });
-    const read = values.values.flatMap(({ type, value }) =>
-      value === undefined ? [] : [[attributeName(type), fromPort(attributeKind(type), value)] as const],
-    );
-    return Object.fromEntries(read) as AttributesRead<N>;
+    const read = await this.#read(names.map((name) => attributeRow(name)[0]));
+    return Object.fromEntries(
+      read.map(({ type, value }) => [attributeName(type), fromPort(attributeKind(type), value)] as const),
+    ) as AttributesRead<N>;
+  }
+
+  #read(types: readonly number[]): Promise<Attribute[]> {
+    return this.session.run([this], () => this.#readNow(types));
+  }
+
+  async #readNow(types: readonly number[]): Promise<Attribute[]> {
+    const requests = types.map((type) => ({ type }));
+    const args = { session: this.session.handle, object: this.#handle, requests };
+    const { values } = await this.session.call("C_GetAttributeValue", args);
+    const read = values.values.flatMap(({ type, value }) => (value === undefined ? [] : [{ type, value }]));
+    this.#identity.learn(read);
+    return read;
   }
 
   async set(attributes: Attributes): Promise<void> {
     const template = toTemplate(attributes);
-    await this.session.call("C_SetAttributeValue", { session: this.session.handle, object: this.handle, template });
+    await this.session.runOnce([this], () =>
+      this.session.call("C_SetAttributeValue", { session: this.session.handle, object: this.#handle, template }),
+    );
+    this.#identity.change(template);
   }
 
   /** A copy with other attributes (5.7.2). */
   async copy(attributes: Attributes): Promise<TokenObject> {
     const template = toTemplate(attributes);
-    const args = { session: this.session.handle, object: this.handle, template };
-    return new TokenObject(this.session, (await this.session.call("C_CopyObject", args)).copy);
+    return this.session.made(this.#identity.copied(template), [this], async () => {
+      const args = { session: this.session.handle, object: this.#handle, template };
+      return (await this.session.call("C_CopyObject", args)).copy;
+    });
   }
 
   async destroy(): Promise<void> {
-    await this.session.call("C_DestroyObject", { session: this.session.handle, object: this.handle });
+    await this.session.runOnce([this], () =>
+      this.session.call("C_DestroyObject", { session: this.session.handle, object: this.#handle }),
+    );
   }
 
   /** The object's URI, as text. */
   async uri(): Promise<string> {
-    const { values } = await this.session.call("C_GetAttributeValue", {
-      session: this.session.handle,
-      object: this.handle,
-      requests: [CKA.CKA_CLASS, CKA.CKA_LABEL, CKA.CKA_ID].map(([type]) => ({ type })),
-    });
-    const [kind, label, id] = values.values.map(({ value }) => value);
+    const read = await this.#read([CKA.CKA_CLASS[0], CKA.CKA_LABEL[0], CKA.CKA_ID[0]]);
+    const [kind, label, id] = [CKA.CKA_CLASS, CKA.CKA_LABEL, CKA.CKA_ID].map(
+      ([wanted]) => read.find(({ type }) => type === wanted)?.value,
+    );
     const object = {
       // As the token has it: a label that is not UTF-8 must be found by the URI too.
       ...(label instanceof Uint8Array ? { label } : {}),
@@ -94,8 +131,29 @@ export class TokenObject {
 
   /** Whether each use of this key wants the PIN (CKA_ALWAYS_AUTHENTICATE); read once. */
   alwaysAuthenticate(): Promise<boolean> {
-    this.#alwaysAuthenticate ??= this.get("CKA_ALWAYS_AUTHENTICATE").then((a) => a.CKA_ALWAYS_AUTHENTICATE === true);
-    return this.#alwaysAuthenticate;
+    return this.session.run([this], () => this.wantsPin());
+  }
+
+  /** @internal The same within an operation, which is repeated as a whole. */
+  wantsPin(): Promise<boolean> {
+    const read = this.#wantsPin ?? this.#readForUse();
+    this.#wantsPin = read;
+    read.catch(() => {
+      this.#wantsPin = undefined;
+    });
+    return read;
+  }
+
+  /** Reads along what finds the key again once its session is gone, when it is too late to ask. */
+  async #readForUse(): Promise<boolean> {
+    const wanted = CKA.CKA_ALWAYS_AUTHENTICATE[0];
+    const along = this.session.isReconnecting ? READ_WITH_USE : [];
+    const read = await this.#readNow([wanted, ...along]).catch((error: unknown) => {
+      // A module that refuses to tell all of it at once is not asked for more than it has to tell.
+      if (along.length === 0 || isGone(error)) throw error;
+      return this.#readNow([wanted]);
+    });
+    return read.some(({ type, value }) => type === wanted && value === true);
   }
 }
 
@@ -111,36 +169,98 @@ export function uriType(objectClass: NamedValue<"class"> | undefined): UriType |
   return typeof objectClass === "string" ? types[objectClass as keyof typeof types] : undefined;
 }
 
+/** A search, on a PKCS#11 session of its own. */
+class Search {
+  readonly #pool: SessionPool;
+  readonly #own: Ulong;
+  /** Which making of the session its handles are of. */
+  readonly making: number;
+
+  private constructor(pool: SessionPool, own: Ulong, making: number) {
+    this.#pool = pool;
+    this.#own = own;
+    this.making = making;
+  }
+
+  static async begin({ pool, making }: Session, template: readonly Attribute[]): Promise<Search> {
+    const own = await pool.open();
+    try {
+      await pool.call("C_FindObjectsInit", { session: own, template });
+    } catch (error) {
+      await pool.close(own);
+      throw error;
+    }
+    return new Search(pool, own, making);
+  }
+
+  /** The next handles; none at the end. */
+  async next(): Promise<readonly Ulong[]> {
+    return (await this.#pool.call("C_FindObjects", { session: this.#own, max: BATCH })).objects;
+  }
+
+  async end(): Promise<void> {
+    try {
+      await this.#pool.call("C_FindObjectsFinal", { session: this.#own });
+    } catch (error) {
+      // Closed already, and the search with it.
+      if (!isGone(error)) throw error;
+    } finally {
+      await this.#pool.close(this.#own);
+    }
+  }
+
+  /** Every handle. */
+  static async all(session: Session, template: readonly Attribute[]): Promise<Ulong[]> {
+    const search = await Search.begin(session, template);
+    try {
+      const found: Ulong[] = [];
+      for (let batch = await search.next(); batch.length > 0; batch = await search.next()) found.push(...batch);
+      return found;
+    } finally {
+      await search.end();
+    }
+  }
+}
+
 /**
  * Finds objects. The search has a PKCS#11 session of its own, so that the caller may use this one while iterating; it
  * ends (C_FindObjectsFinal) however the iteration ends.
  */
 export async function* findObjects(session: Session, match: Attributes): AsyncGenerator<TokenObject> {
-  // As the SO no read-only session may exist (5.6.1), so the search takes the same kind as its parent.
-  const { info } = await session.call("C_GetSessionInfo", { session: session.handle });
-  const write = hasFlag(Number(info.flags), SESSION_FLAGS.CKF_RW_SESSION[0]);
-  const flags = SESSION_FLAGS.CKF_SERIAL_SESSION[0] | (write ? SESSION_FLAGS.CKF_RW_SESSION[0] : 0);
-  const own = await session.openOwn(flags);
-  try {
-    await session.call("C_FindObjectsInit", { session: own, template: toTemplate(match) });
+  const template = toTemplate(match);
+  // Nothing was told yet, so it may begin twice.
+  const { search, first } = await session.run([], async () => {
+    const begun = await Search.begin(session, template);
     try {
-      for (;;) {
-        const { objects } = await session.call("C_FindObjects", { session: own, max: BATCH });
-        if (objects.length === 0) break;
-        for (const handle of objects) yield new TokenObject(session, handle);
+      return { search: begun, first: await begun.next() };
+    } catch (error) {
+      await begun.end();
+      throw error;
+    }
+  });
+  try {
+    const next = () => session.run([], () => search.next(), UNDER_WAY);
+    for (let batch = first; batch.length > 0; batch = await next()) {
+      for (const handle of batch) {
+        yield new TokenObject(session, handle, new ObjectIdentity().learn(template), search.making);
       }
-    } finally {
-      if (session.isOpen) await session.call("C_FindObjectsFinal", { session: own });
     }
   } finally {
-    await session.closeOwn(own);
+    await search.end();
   }
 }
 
+const UNDER_WAY = () => "a search was under way, and is to be begun again";
+
 /** The one object that matches; more than one is an error, never the first. */
 export async function findOne(session: Session, match: Attributes): Promise<TokenObject> {
-  const found: TokenObject[] = [];
-  for await (const object of findObjects(session, match)) found.push(object);
+  const template = toTemplate(match);
+  const found = await session.run([], async () => {
+    const { making } = session;
+    const handles = await Search.all(session, template);
+    const identity = () => (handles.length === 1 ? ObjectIdentity.sole(template) : new ObjectIdentity());
+    return handles.map((handle) => new TokenObject(session, handle, identity(), making));
+  });
   if (found.length === 1) return found[0]!;
   const wanted = Object.entries(match)
     .map(
@@ -150,9 +270,41 @@ export async function findOne(session: Session, match: Attributes): Promise<Toke
   throw new ObjectNotFoundError(wanted, session.token.uri, await Promise.all(found.map((object) => object.uri())));
 }
 
+/** The handle of an object in a session that was made anew. @throws ObjectLostError unless exactly one may be it */
+async function findAgain(session: Session, identity: ObjectIdentity): Promise<Ulong> {
+  const { label, id, class: kind, template } = identity;
+  const type = kind === undefined ? undefined : uriType(fromPort("class", kind) as NamedValue<"class">);
+  const uri = formatUri(objectUri(session.token.info, { ...(label && { label }), ...(id && { id }), type }));
+  const lost = (why: string, hint: string) =>
+    new ObjectLostError(`the session was made anew, and the object ${uri} is lost: ${why}`, { hints: [hint] });
+  if (identity.isOfSession) throw lost("it was in the session alone (CKA_TOKEN false)", "make it again");
+  if (template === undefined) throw lost("nothing was read that tells it from others", "find it again");
+  const { pool } = session;
+  const handles = await Search.all(session, template);
+  const same: Ulong[] = [];
+  for (const object of handles) if (identity.isSame(await readFor(pool, object, identity.toCompare))) same.push(object);
+  if (same.length === 1) return same[0]!;
+  throw lost(same.length === 0 ? "the token has none like it any more" : `${same.length} are like it`, "find it again");
+}
+
+async function readFor(
+  pool: SessionPool,
+  object: Ulong,
+  types: readonly number[],
+): Promise<Map<number, Attribute["value"] | undefined>> {
+  if (types.length === 0) return new Map();
+  const requests = types.map((type) => ({ type }));
+  const { values } = await pool.call("C_GetAttributeValue", { session: pool.main, object, requests });
+  return new Map(values.values.map(({ type, value }) => [type, value]));
+}
+
 export async function createObject(session: Session, attributes: Attributes): Promise<TokenObject> {
   const template = toTemplate(attributes);
-  return new TokenObject(session, (await session.call("C_CreateObject", { session: session.handle, template })).object);
+  return session.made(
+    ObjectIdentity.made(template),
+    [],
+    async () => (await session.call("C_CreateObject", { session: session.handle, template })).object,
+  );
 }
 
 /** Destroys an object that may be gone already. */

@@ -1,25 +1,27 @@
 /**
  * A session: what `withSession` hands out.
  *
- * A PKCS#11 session runs one Init…Final sequence at a time. Behind this class is a small pool of them: the main one,
- * where objects are made (session objects die with it), and others for operations that run at the same time.
+ * A PKCS#11 session runs one Init…Final sequence at a time. Behind this class is a small pool of them, and another pool
+ * after the token, its daemon or the library's process was gone.
  * @module
  */
 import type { FunctionName } from "../../spec/functions.ts";
 import { BYTES, isPlain, kind, requireArguments, whole } from "../arguments.ts";
 import type { Attributes } from "../attributes.ts";
-import { CryptokiError, failedWith } from "../errors.ts";
+import { CryptokiError } from "../errors.ts";
+import type { Role } from "../logins.ts";
 import type { PinSupply } from "../pin.ts";
-import type { Args, Awaitable, Mechanism, Reply, Ulong } from "../port.ts";
+import type { Args, Awaitable, Mechanism, Reply, Structure, Ulong } from "../port.ts";
 import type { Token } from "../token.ts";
 import { decrypt, encrypt } from "./encryption.ts";
+import type { ObjectIdentity } from "./identity.ts";
 import { deriveKey, generateKey, generateKeyPair, type KeyPair, unwrapKey, wrapKey } from "./keys.ts";
+import { isGone, isTokenGone, mayBeGone, notMadeAnew, notRepeated, ObjectLostError } from "./lost.ts";
 import { createObject, findObjects, findOne, TokenObject } from "./objects.ts";
+import type { Data } from "./pieces.ts";
+import { type OperationUse, SessionPool } from "./pool.ts";
 import { digest, random } from "./random.ts";
-import { type Data, sign, verify } from "./signing.ts";
-
-/** How many PKCS#11 sessions one Session opens at most. */
-const POOL_LIMIT = 8;
+import { sign, verify } from "./signing.ts";
 
 /** How many random bytes one call asks for at most. */
 const MOST_RANDOM = 2 ** 20;
@@ -37,30 +39,44 @@ const DATA = kind(
     (typeof value === "object" && value !== null && (Symbol.iterator in value || Symbol.asyncIterator in value)),
 );
 
+/** How a session is made, and made anew. */
+interface Making {
+  readonly flags: number;
+  /** Who is logged in; undefined for nobody. */
+  readonly user: Role | undefined;
+  readonly pin: PinSupply | undefined;
+  readonly reconnects: boolean;
+}
+
+const NOT_KNOWN = () => "whether it was done is not known";
+
 export class Session {
   readonly token: Token;
-  /** The main PKCS#11 session. */
-  readonly handle: Ulong;
   /** For keys that want the PIN at every use; undefined where none was given. */
   readonly pin: PinSupply | undefined;
-  readonly #flags: number;
-  /** Every PKCS#11 session that is open: the main one, those of the pool, those of searches. */
-  readonly #open: Set<Ulong>;
-  readonly #idle: Ulong[];
-  readonly #waiting: { resolve: (handle: Ulong) => void; reject: (error: Error) => void }[] = [];
-  /** How many belong to the pool, and how many may. */
-  #pooled = 1;
-  #limit = POOL_LIMIT;
+  /** @internal Who is logged in. */
+  readonly user: Role | undefined;
+  readonly #how: Making;
+  /** What the token said of itself: it may come back in another slot, and another one in its slot. */
+  readonly #info: Structure<"tokenInfo">;
+  #pool: SessionPool;
+  #making = 0;
+  #anew: Promise<void> | undefined;
   #isClosed = false;
 
   /** @internal Sessions come from `Token.withSession`. */
-  constructor(token: Token, handle: Ulong, flags: number, pin: PinSupply | undefined) {
+  constructor(token: Token, handle: Ulong, how: Making) {
     this.token = token;
-    this.handle = handle;
-    this.pin = pin;
-    this.#flags = flags;
-    this.#open = new Set([handle]);
-    this.#idle = [handle];
+    this.pin = how.pin;
+    this.user = how.user;
+    this.#how = how;
+    this.#info = token.info;
+    this.#pool = new SessionPool(token.module, handle, { slot: token.slot, flags: how.flags });
+  }
+
+  /** The main PKCS#11 session; another one after it was made anew. */
+  get handle(): Ulong {
+    return this.#pool.main;
   }
 
   /** Whether `withSession` is still running. */
@@ -68,102 +84,151 @@ export class Session {
     return !this.#isClosed;
   }
 
-  /** A call of the port. @throws CryptokiError CKR_SESSION_CLOSED once `withSession` has ended */
-  call<F extends FunctionName>(fn: F, args: Args<F>): Awaitable<Reply<F>> {
-    if (this.#isClosed) throw ended(fn);
-    return this.token.module.call(fn, args);
+  /** @internal Those of C_OpenSession. */
+  get flags(): number {
+    return this.#how.flags;
+  }
+
+  /** @internal How often it was made anew: handles are of one making. */
+  get making(): number {
+    return this.#making;
+  }
+
+  /** @internal Whether it makes itself anew. */
+  get isReconnecting(): boolean {
+    return this.#how.reconnects;
   }
 
   /**
-   * Runs `use` with a PKCS#11 session that nothing else uses meanwhile. After an error in the middle of an operation
-   * (data that broke off, a PIN that was missing) the operation is still active there, so the session is not used again:
-   * it is closed, and the main one, in which objects live, is kept for those alone.
+   * A call of the port as it is: nothing is made anew for it, nor repeated.
+   * @throws CryptokiError CKR_SESSION_CLOSED once `withSession` has ended
    */
-  async exclusive<T>(use: (handle: Ulong) => Awaitable<T>): Promise<T> {
-    const handle = this.#idle.pop() ?? (await this.#another());
+  call<F extends FunctionName>(fn: F, args: Args<F>): Awaitable<Reply<F>> {
+    return this.#pool.call(fn, args);
+  }
+
+  /**
+   * @internal Runs what may be done twice. If the session is gone it is made anew, the objects are found again, and it is
+   * done once more. Handles are to be read within `use`, before its first pause.
+   * @param whyNotAgain why it cannot be done twice any more, such as data that is gone; undefined where it can
+   */
+  async run<T>(
+    objects: readonly TokenObject[],
+    use: () => Awaitable<T>,
+    whyNotAgain: () => string | undefined = () => undefined,
+  ): Promise<T> {
+    const making = this.#making;
     try {
-      const answer = await use(handle);
-      this.#giveBack(handle);
-      return answer;
+      return await this.#withCurrent(objects, use);
     } catch (error) {
-      if (hasNotBegun(error)) this.#giveBack(handle);
-      else await this.#discard(handle);
-      throw error;
+      if (!this.#how.reconnects || this.#isClosed || !mayBeGone(error)) throw error;
+      if (!(await this.#makeAnewIfGone(making, error))) throw error;
+      const why = whyNotAgain();
+      if (why !== undefined) throw notRepeated(error, why);
+      return this.#withCurrent(objects, use);
     }
   }
 
-  #giveBack(handle: Ulong): void {
-    const next = this.#waiting.shift();
-    if (next === undefined) this.#idle.push(handle);
-    else next.resolve(handle);
+  /** @internal Runs what must not be done twice: what makes, changes or destroys. The session is made anew all the same. */
+  runOnce<T>(objects: readonly TokenObject[], use: () => Awaitable<T>): Promise<T> {
+    return this.run(objects, use, NOT_KNOWN);
   }
 
-  async #discard(handle: Ulong): Promise<void> {
-    this.#pooled -= 1;
-    if (handle !== this.handle) await this.closeOwn(handle);
-    const next = this.#waiting.shift();
-    if (next !== undefined) this.#another().then(next.resolve, next.reject);
+  /** @internal Runs what makes an object. */
+  async made(
+    identity: ObjectIdentity,
+    objects: readonly TokenObject[],
+    make: () => Promise<Ulong>,
+  ): Promise<TokenObject> {
+    return this.runOnce(objects, async () => {
+      const making = this.#making;
+      return new TokenObject(this, await make(), identity, making);
+    });
   }
 
-  async #another(): Promise<Ulong> {
-    if (this.#pooled < this.#limit) {
-      this.#pooled += 1;
+  /** @internal Runs an operation, with a PKCS#11 session that nothing else uses meanwhile; see {@link run}. */
+  runExclusive<T>(
+    objects: readonly TokenObject[],
+    use: OperationUse<T>,
+    whyNotAgain?: () => string | undefined,
+  ): Promise<T> {
+    return this.run(objects, () => this.#pool.exclusive(use), whyNotAgain);
+  }
+
+  async #withCurrent<T>(objects: readonly TokenObject[], use: () => Awaitable<T>): Promise<T> {
+    // Each time from the beginning: while one is looked for, another call may make the session anew.
+    for (let old = objects.find(isOld); old !== undefined; old = objects.find(isOld)) await old.findAgain();
+    return use();
+  }
+
+  /** Whether the session was gone and is there again. @throws SessionLostError where it cannot be made anew */
+  async #makeAnewIfGone(making: number, error: CryptokiError): Promise<boolean> {
+    if (this.#making !== making) return isGone(error);
+    if (!isTokenGone(error) && !(await this.#isMainGone())) return isGone(error); // one of the pool alone
+    if (this.#making === making) {
+      this.#anew ??= this.#makeAnew(error).finally(() => {
+        this.#anew = undefined;
+      });
+      await this.#anew;
+    }
+    return true;
+  }
+
+  async #isMainGone(): Promise<boolean> {
+    try {
+      await this.call("C_GetSessionInfo", { session: this.handle });
+      return false;
+    } catch (error) {
+      return mayBeGone(error);
+    }
+  }
+
+  async #makeAnew(error: CryptokiError): Promise<void> {
+    const { token, user } = this;
+    const { flags } = this.#how;
+    const old = this.#pool;
+    let pool: SessionPool;
+    try {
+      await token.module.findAgain(token, this.#info);
+      const { slot } = token;
+      if (this.#isClosed) throw ended("C_OpenSession");
+      const { session } = await token.module.call("C_OpenSession", { slot, flags });
+      pool = new SessionPool(token.module, session, { slot, flags });
       try {
-        return await this.openOwn(this.#flags);
-      } catch (error) {
-        this.#pooled -= 1;
-        if (!failedWith(error, "CKR_SESSION_COUNT")) throw error;
-        if (this.#pooled === 0) {
-          // The token has no other: better the main one, where the operation may have ended by itself.
-          this.#pooled = 1;
-          return this.handle;
-        }
-        this.#limit = this.#pooled;
+        if (user !== undefined) await token.logins.enterAgain(this, session);
+        if (this.#isClosed) throw ended("C_OpenSession");
+      } catch (reason) {
+        await pool.closeAll();
+        throw reason;
       }
+    } catch (why) {
+      if (this.#isClosed) throw ended(error.function);
+      throw notMadeAnew(error, token.uri, why);
     }
-    return this.#idle.pop() ?? new Promise((resolve, reject) => this.#waiting.push({ resolve, reject }));
+    this.#pool = pool;
+    this.#making += 1;
+    old.end((fn) => new CryptokiError(fn, "CKR_SESSION_CLOSED", "the session was made anew"));
+    // Most are gone already; those that a module has left go with the others.
+    await old.closeAll().catch(() => undefined);
   }
 
-  /** @internal A PKCS#11 session beside the main one; it is closed with this one at the latest. */
-  async openOwn(flags: number): Promise<Ulong> {
-    const { session } = await this.call("C_OpenSession", { slot: this.token.slot, flags });
-    if (this.#isClosed) {
-      await this.#closeHandle(session);
-      throw ended("C_OpenSession");
-    }
-    this.#open.add(session);
-    return session;
+  /** @internal The PKCS#11 sessions as they are now; others after it was made anew. */
+  get pool(): SessionPool {
+    return this.#pool;
   }
 
-  /** @internal */
-  async closeOwn(handle: Ulong): Promise<void> {
-    if (this.#open.delete(handle)) await this.#closeHandle(handle);
-  }
-
-  async #closeHandle(session: Ulong): Promise<void> {
-    try {
-      await this.token.module.call("C_CloseSession", { session });
-    } catch (error) {
-      // Gone already: the token was removed or initialised, or the module's process died.
-      if (
-        !failedWith(
-          error,
-          "CKR_SESSION_HANDLE_INVALID",
-          "CKR_SESSION_CLOSED",
-          "CKR_DEVICE_REMOVED",
-          "CKR_DEVICE_ERROR",
-          "CKR_TOKEN_NOT_PRESENT",
-        )
-      )
-        throw error;
-    }
+  /** @internal Cuts off what is still under way: nothing is made anew any more. */
+  end(): void {
+    this.#isClosed = true;
+    this.#pool.end(ended);
   }
 
   /** @internal Closes every PKCS#11 session, those too in which an operation or a search is still under way. */
   async close(): Promise<void> {
-    this.#isClosed = true;
-    for (const { reject } of this.#waiting.splice(0)) reject(ended("C_OpenSession"));
-    for (const session of [...this.#open]) await this.closeOwn(session);
+    this.end();
+    // What was being made anew sees that it is too late, and closes what it opened.
+    await this.#anew?.catch(() => undefined);
+    await this.#pool.closeAll();
   }
 
   /** The objects that match, one by one; the search runs on a session of its own. */
@@ -181,8 +246,16 @@ export class Session {
     return findOne(this, match);
   }
 
-  /** An object by its handle. */
+  /**
+   * An object by its handle.
+   * @throws ObjectLostError in a session that was made anew, where the handle may be another object's
+   */
   object(handle: Ulong): TokenObject {
+    if (this.#making > 0) {
+      throw new ObjectLostError(`the session was made anew, and handle ${handle} may be another object's now`, {
+        hints: ["find the object again, or take objects in place of handles: they are found again"],
+      });
+    }
     return new TokenObject(this, handle);
   }
 
@@ -282,10 +355,7 @@ export class Session {
   }
 }
 
-/** Whether an operation failed before it was active: its Init was refused, and not for another that is still active. */
-function hasNotBegun(error: unknown): boolean {
-  return error instanceof CryptokiError && error.function.endsWith("Init") && !error.is("CKR_OPERATION_ACTIVE");
-}
+const isOld = (object: TokenObject): boolean => !object.isCurrent;
 
 function ended(fn: FunctionName): CryptokiError {
   return new CryptokiError(fn, "CKR_SESSION_CLOSED", "withSession has ended", {
