@@ -28,7 +28,7 @@ test.skipIf(!peer("softhsm2"))("a library's declared environment stands, and no 
 test.skipIf(!hasCompiler)("a library that crashes or hangs in a process is told, and replaced", async () => {
   const library = odd();
   onTestFinished(() => library.remove());
-  const options = { state: folder(), isolation: "process", timeoutMs: 400 } as const;
+  const options = { state: folder(), isolation: "process", timeoutMs: 2000 } as const;
   const module = await openModule(library.path, options);
   const [token] = await module.tokens();
   const within = (fail: "C_SeedRandom" | "C_GenerateRandom") =>
@@ -37,7 +37,7 @@ test.skipIf(!hasCompiler)("a library that crashes or hangs in a process is told,
     );
   await expect(within("C_SeedRandom")).rejects.toThrow("the module's process ended by SIGSEGV");
   await expect(within("C_GenerateRandom")).rejects.toThrow(
-    "the module did not answer C_GenerateRandom within 400 ms and was ended",
+    "the module did not answer C_GenerateRandom within 2000 ms and was ended",
   );
   expect(await module.tokens()).toEqual([token]);
   await module.close();

@@ -37,9 +37,9 @@ describe("placement: process", () => {
     const library = odd();
     ends.push(() => library.remove());
     const hung = world(
-      `{ module: ${library.path}, label: demo, environment: { ODD_HANGS: initialize }, placement: process, timeoutMs: 300 }`,
+      `{ module: ${library.path}, label: demo, environment: { ODD_HANGS: initialize }, placement: process, timeoutMs: 1500 }`,
     );
-    const reason = "the module did not answer C_Initialize within 300 ms and was ended";
+    const reason = "the module did not answer C_Initialize within 1500 ms and was ended";
     expect(JSON.stringify((await hung.plan()).steps)).toContain(reason);
     expect(await hung.applied()).toEqual(["www refused"]);
   });

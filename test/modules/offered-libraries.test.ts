@@ -100,7 +100,7 @@ describe.skipIf(!hasCompiler)("a library that crashes and hangs", () => {
   });
 
   test("a hang is an error after the time limit, of its client alone", async () => {
-    const applications = misbehaving({ timeoutMs: 400 });
+    const applications = misbehaving({ timeoutMs: 2000 });
     const [p11, other] = [await client(applications), await client(applications)];
     const { session } = await p11.call("C_OpenSession", { slot: 1, flags: SESSION });
     const hung = answer(() => p11.call("C_GenerateRandom", { session, length: 8 }));
