@@ -6,8 +6,8 @@ import { CKS, CKU } from "../spec/objects.ts";
 import { CryptokiError, failedWith } from "./errors.ts";
 import { type PinSupply, withPin } from "./pin.ts";
 import type { Ulong } from "./port.ts";
+import type { LastingSession } from "./session/lasting.ts";
 import { isGone } from "./session/lost.ts";
-import type { Session } from "./session/session.ts";
 import type { Token } from "./token.ts";
 
 /** Who works with the token. */
@@ -21,7 +21,7 @@ export class Logins {
   /** Whether the SO has the user's session for a while, see {@link asSo}. */
   #lent = false;
   /** Open sessions whose PIN the token took, so that it may be sent once more; any login that fails empties it. */
-  readonly #trusted = new Set<Session>();
+  readonly #trusted = new Set<LastingSession>();
   /** Whether it was a failed login that left none. */
   #hasFailed = false;
   /** Whether a session that was made anew has logged in: then the one that logs out may be one that was not. */
@@ -41,7 +41,7 @@ export class Logins {
   }
 
   /** A session that wants a role: logs in unless somebody is. @throws CryptokiError from C_Login */
-  enter(session: Session, role: Role): Promise<void> {
+  enter(session: LastingSession, role: Role): Promise<void> {
     return this.#inTurn(async () => {
       if (this.#lent || (this.#role !== undefined && this.#role !== role)) {
         throw new CryptokiError(
@@ -63,7 +63,7 @@ export class Logins {
    * again where it comes from, and none at all after a login that failed.
    * @param handle its new PKCS#11 session
    */
-  enterAgain(session: Session, handle: Ulong): Promise<void> {
+  enterAgain(session: LastingSession, handle: Ulong): Promise<void> {
     return this.#inTurn(async () => {
       const { user: role } = session;
       if (role === undefined || !session.isOpen) return;
@@ -124,7 +124,7 @@ export class Logins {
     });
   }
 
-  #trust(session: Session): void {
+  #trust(session: LastingSession): void {
     this.#trusted.add(session);
     this.#hasFailed = false;
   }
@@ -136,12 +136,12 @@ export class Logins {
   }
 
   /** Gives the user's PIN for one use of a key (5.6.8). */
-  async authenticate(session: Session, handle: Ulong): Promise<void> {
+  async authenticate(session: LastingSession, handle: Ulong): Promise<void> {
     await this.#login(handle, CKU.CKU_CONTEXT_SPECIFIC[0], session.pin);
   }
 
   /** See {@link Token.loginAgain}. */
-  loginAgain(session: Session, pin: PinSupply): Promise<void> {
+  loginAgain(session: LastingSession, pin: PinSupply): Promise<void> {
     return this.#inTurn(async () => {
       if (this.#role !== "USER" || !this.#ours) return;
       await this.#token.module.call("C_Logout", { session: session.handle });
@@ -151,7 +151,7 @@ export class Logins {
   }
 
   /** See {@link Token.asSo}. */
-  async asSo<T>(session: Session, pins: { so: PinSupply; user: PinSupply }, use: () => Promise<T>): Promise<T> {
+  async asSo<T>(session: LastingSession, pins: { so: PinSupply; user: PinSupply }, use: () => Promise<T>): Promise<T> {
     const { handle } = session;
     const { module, uri } = this.#token;
     await this.#inTurn(async () => {
@@ -177,7 +177,7 @@ export class Logins {
   }
 
   /** A session that wants its role no more: the last one logs out. */
-  leave(session: Session): Promise<void> {
+  leave(session: LastingSession): Promise<void> {
     return this.#inTurn(async () => {
       this.#count -= 1;
       this.#trusted.delete(session);
@@ -201,7 +201,7 @@ export class Logins {
   }
 
   /** The last session was gone and not made anew, but another one was, and has logged in. */
-  async #logOutElsewhere({ flags }: Session): Promise<void> {
+  async #logOutElsewhere({ flags }: LastingSession): Promise<void> {
     const { module, slot } = this.#token;
     const { session } = await module.call("C_OpenSession", { slot, flags });
     try {

@@ -6,7 +6,7 @@ import { CKO } from "../../spec/objects.ts";
 import { type Attributes, toTemplate } from "../attributes.ts";
 import type { Mechanism } from "../port.ts";
 import { ObjectIdentity } from "./identity.ts";
-import { TokenObject } from "./objects.ts";
+import { made, TokenObject } from "./objects.ts";
 import { readOutput } from "./output.ts";
 import type { Session } from "./session.ts";
 
@@ -22,7 +22,7 @@ export async function generateKeyPair(
   privateKey: Attributes,
 ): Promise<KeyPair> {
   const [publicTemplate, privateTemplate] = [toTemplate(publicKey), toTemplate(privateKey)];
-  const made = await session.runOnce([], async () => ({
+  const { making, ...pair } = await session.runOnce([], async () => ({
     making: session.making,
     ...(await session.call("C_GenerateKeyPair", {
       session: session.handle,
@@ -32,16 +32,16 @@ export async function generateKeyPair(
     })),
   }));
   const [ofPublic, ofPrivate] = [CKO.CKO_PUBLIC_KEY[0], CKO.CKO_PRIVATE_KEY[0]];
-  const { making } = made;
   return {
-    publicKey: new TokenObject(session, made.publicKey, ObjectIdentity.made(publicTemplate, ofPublic), making),
-    privateKey: new TokenObject(session, made.privateKey, ObjectIdentity.made(privateTemplate, ofPrivate), making),
+    publicKey: new TokenObject(session, pair.publicKey, ObjectIdentity.made(publicTemplate, ofPublic), making),
+    privateKey: new TokenObject(session, pair.privateKey, ObjectIdentity.made(privateTemplate, ofPrivate), making),
   };
 }
 
 export function generateKey(session: Session, mechanism: Mechanism, attributes: Attributes): Promise<TokenObject> {
   const template = toTemplate(attributes);
-  return session.made(
+  return made(
+    session,
     ObjectIdentity.made(template, CKO.CKO_SECRET_KEY[0]),
     [],
     async () => (await session.call("C_GenerateKey", { session: session.handle, mechanism, template })).key,
@@ -69,7 +69,7 @@ export function unwrapKey(
   attributes: Attributes,
 ): Promise<TokenObject> {
   const template = toTemplate(attributes);
-  return session.made(ObjectIdentity.made(template), [unwrappingKey], async () => {
+  return made(session, ObjectIdentity.made(template), [unwrappingKey], async () => {
     const args = { session: session.handle, mechanism, unwrappingKey: unwrappingKey.handle, wrapped, template };
     return (await session.call("C_UnwrapKey", args)).key;
   });
@@ -82,7 +82,7 @@ export function deriveKey(
   attributes: Attributes,
 ): Promise<TokenObject> {
   const template = toTemplate(attributes);
-  return session.made(ObjectIdentity.made(template, CKO.CKO_SECRET_KEY[0]), [baseKey], async () => {
+  return made(session, ObjectIdentity.made(template, CKO.CKO_SECRET_KEY[0]), [baseKey], async () => {
     const args = { session: session.handle, mechanism, baseKey: baseKey.handle, template };
     return (await session.call("C_DeriveKey", args)).key;
   });

@@ -11,10 +11,8 @@ import { formatUri, objectUri } from "../uri.ts";
 import { ObjectIdentity, READ_WITH_USE } from "./identity.ts";
 import { isGone, ObjectLostError } from "./lost.ts";
 import type { SessionPool } from "./pool.ts";
+import { Search } from "./search.ts";
 import type { Session } from "./session.ts";
-
-/** How many handles one C_FindObjects asks for. */
-const BATCH = 128;
 
 /** What was read: an attribute that the object does not have, or that is sensitive, is absent. */
 export type AttributesRead<N extends AttributeName> = { readonly [K in N]?: NamedValue<(typeof CKA)[K][1]> };
@@ -102,7 +100,7 @@ export class TokenObject {
   /** A copy with other attributes (5.7.2). */
   async copy(attributes: Attributes): Promise<TokenObject> {
     const template = toTemplate(attributes);
-    return this.session.made(this.#identity.copied(template), [this], async () => {
+    return made(this.session, this.#identity.copied(template), [this], async () => {
       const args = { session: this.session.handle, object: this.#handle, template };
       return (await this.session.call("C_CopyObject", args)).copy;
     });
@@ -167,59 +165,6 @@ export function uriType(objectClass: NamedValue<"class"> | undefined): UriType |
     CKO_DATA: "data",
   } as const satisfies Record<string, keyof typeof URI_TYPES>;
   return typeof objectClass === "string" ? types[objectClass as keyof typeof types] : undefined;
-}
-
-/** A search, on a PKCS#11 session of its own. */
-class Search {
-  readonly #pool: SessionPool;
-  readonly #own: Ulong;
-  /** Which making of the session its handles are of. */
-  readonly making: number;
-
-  private constructor(pool: SessionPool, own: Ulong, making: number) {
-    this.#pool = pool;
-    this.#own = own;
-    this.making = making;
-  }
-
-  static async begin({ pool, making }: Session, template: readonly Attribute[]): Promise<Search> {
-    const own = await pool.open();
-    try {
-      await pool.call("C_FindObjectsInit", { session: own, template });
-    } catch (error) {
-      await pool.close(own);
-      throw error;
-    }
-    return new Search(pool, own, making);
-  }
-
-  /** The next handles; none at the end. */
-  async next(): Promise<readonly Ulong[]> {
-    return (await this.#pool.call("C_FindObjects", { session: this.#own, max: BATCH })).objects;
-  }
-
-  async end(): Promise<void> {
-    try {
-      await this.#pool.call("C_FindObjectsFinal", { session: this.#own });
-    } catch (error) {
-      // Closed already, and the search with it.
-      if (!isGone(error)) throw error;
-    } finally {
-      await this.#pool.close(this.#own);
-    }
-  }
-
-  /** Every handle. */
-  static async all(session: Session, template: readonly Attribute[]): Promise<Ulong[]> {
-    const search = await Search.begin(session, template);
-    try {
-      const found: Ulong[] = [];
-      for (let batch = await search.next(); batch.length > 0; batch = await search.next()) found.push(...batch);
-      return found;
-    } finally {
-      await search.end();
-    }
-  }
 }
 
 /**
@@ -298,9 +243,23 @@ async function readFor(
   return new Map(values.values.map(({ type, value }) => [type, value]));
 }
 
+/** Runs what makes an object. */
+export function made(
+  session: Session,
+  identity: ObjectIdentity,
+  objects: readonly TokenObject[],
+  make: () => Promise<Ulong>,
+): Promise<TokenObject> {
+  return session.runOnce(objects, async () => {
+    const { making } = session;
+    return new TokenObject(session, await make(), identity, making);
+  });
+}
+
 export async function createObject(session: Session, attributes: Attributes): Promise<TokenObject> {
   const template = toTemplate(attributes);
-  return session.made(
+  return made(
+    session,
     ObjectIdentity.made(template),
     [],
     async () => (await session.call("C_CreateObject", { session: session.handle, template })).object,
