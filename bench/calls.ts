@@ -20,7 +20,7 @@ const LIBRARY_GOAL = 1.1;
 export async function measureCalls(folder: string, driver: string, others: readonly WayName[]): Promise<Row[]> {
   const settings = await addKeys(softHsm(join(folder, "calls"), "calls"));
   const ways = [...OURS, ...others];
-  const workers = [Worker.driver(driver, settings)];
+  const workers = [await Worker.driver(driver, settings)];
   for (const way of ways) workers.push(await Worker.start(way, settings));
   const rows: Row[] = [];
   for (const [what, name] of OPERATIONS) {

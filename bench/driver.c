@@ -1,8 +1,12 @@
 /*
- * The same operations from C, through dlopen: what a call costs without us.
+ * The same operations from C, through dlopen: what a call costs without us, or through p11-kit-client.so from a server.
  *
  * usage: driver LIBRARY LABEL PIN, the user PIN of the token with that label
- * Reads lines "OPERATION COUNT"; answers each with the nanoseconds that COUNT of them took.
+ * Says "ready", then reads lines, and answers each:
+ *   OPERATION COUNT     the nanoseconds that COUNT of them took
+ *   during:OPERATION MS how many began within MS milliseconds, and the nanoseconds that these took
+ *   slowest:OPERATION MS of those that began within MS milliseconds: the time of the slowest, in nanoseconds, that of the
+ *                       slowest but one in a thousand, and how many there were
  */
 #include <dlfcn.h>
 #include <stdio.h>
@@ -70,13 +74,106 @@ static void sign(CK_MECHANISM_TYPE type, CK_OBJECT_HANDLE key)
 	check("C_Sign", p11->C_Sign(session, data, sizeof data, signature, &length));
 }
 
+static void begin(const char *label)
+{
+	CK_C_INITIALIZE_ARGS args = { .flags = CKF_OS_LOCKING_OK };
+
+	check("C_Initialize", p11->C_Initialize(&args));
+	check("C_OpenSession",
+	      p11->C_OpenSession(find_slot(label), CKF_SERIAL_SESSION | CKF_RW_SESSION, NULL, NULL, &session));
+}
+
+static void login(const char *pin)
+{
+	check("C_Login", p11->C_Login(session, CKU_USER, (CK_UTF8CHAR *)pin, strlen(pin)));
+}
+
+/* A pair of the session, which goes again at once. */
+static void generate(CK_ULONG bits)
+{
+	CK_MECHANISM mechanism = { CKM_RSA_PKCS_KEY_PAIR_GEN, NULL, 0 };
+	CK_BBOOL no = CK_FALSE, yes = CK_TRUE;
+	CK_BYTE exponent[] = { 1, 0, 1 };
+	CK_ATTRIBUTE public[] = {
+		{ CKA_TOKEN, &no, sizeof no },
+		{ CKA_MODULUS_BITS, &bits, sizeof bits },
+		{ CKA_PUBLIC_EXPONENT, exponent, sizeof exponent },
+	};
+	CK_ATTRIBUTE private[] = { { CKA_TOKEN, &no, sizeof no }, { CKA_SIGN, &yes, sizeof yes } };
+	CK_OBJECT_HANDLE half, other;
+
+	check("C_GenerateKeyPair", p11->C_GenerateKeyPair(session, &mechanism, public, 3, private, 2, &half, &other));
+	check("C_DestroyObject", p11->C_DestroyObject(session, half));
+	check("C_DestroyObject", p11->C_DestroyObject(session, other));
+}
+
+static const char *label, *pin;
+static CK_OBJECT_HANDLE ec, rsa;
+
+static void operate(const char *what)
+{
+	CK_SESSION_INFO info;
+
+	if (strcmp(what, "info") == 0) {
+		check("C_GetSessionInfo", p11->C_GetSessionInfo(session, &info));
+	} else if (strcmp(what, "ecdsa") == 0) {
+		sign(CKM_ECDSA, ec);
+	} else if (strcmp(what, "rsa") == 0) {
+		sign(CKM_SHA256_RSA_PKCS, rsa);
+	} else if (strcmp(what, "login") == 0) {
+		check("C_Logout", p11->C_Logout(session));
+		login(pin);
+	} else if (strcmp(what, "generate") == 0) {
+		generate(3072);
+	} else if (strcmp(what, "connect") == 0) {
+		/* p11-kit-client.so connects when it is initialised. */
+		check("C_Finalize", p11->C_Finalize(NULL));
+		begin(label);
+	} else {
+		fprintf(stderr, "driver: no operation %s\n", what);
+		exit(1);
+	}
+}
+
+static long long now(void)
+{
+	struct timespec at;
+
+	clock_gettime(CLOCK_MONOTONIC, &at);
+	return at.tv_sec * 1000000000LL + at.tv_nsec;
+}
+
+static int longer(const void *a, const void *b)
+{
+	long long one = *(const long long *)a, other = *(const long long *)b;
+
+	return (one < other) - (one > other);
+}
+
+static void tell_slowest(const char *what, long ms)
+{
+	const size_t most = 4000000;
+	long long *times = malloc(most * sizeof *times), start = now(), before = start;
+	size_t n = 0;
+
+	while (n < most && before - start < ms * 1000000LL) {
+		long long after;
+
+		operate(what);
+		after = now();
+		times[n++] = after - before;
+		before = after;
+	}
+	qsort(times, n, sizeof *times, longer);
+	printf("%lld %lld %zu\n", times[0], times[n / 1000], n);
+	free(times);
+}
+
 int main(int argc, char **argv)
 {
 	void *library;
 	CK_C_GetFunctionList get;
-	CK_C_INITIALIZE_ARGS args = { .flags = CKF_OS_LOCKING_OK };
-	CK_OBJECT_HANDLE ec, rsa;
-	char what[32];
+	char line[32];
 	long count;
 
 	if (argc != 4 || (library = dlopen(argv[1], RTLD_NOW)) == NULL) {
@@ -85,27 +182,31 @@ int main(int argc, char **argv)
 	}
 	get = (CK_C_GetFunctionList)dlsym(library, "C_GetFunctionList");
 	check("C_GetFunctionList", get(&p11));
-	check("C_Initialize", p11->C_Initialize(&args));
-	check("C_OpenSession", p11->C_OpenSession(find_slot(argv[2]), CKF_SERIAL_SESSION | CKF_RW_SESSION, NULL, NULL,
-						  &session));
-	check("C_Login", p11->C_Login(session, CKU_USER, (CK_UTF8CHAR *)argv[3], strlen(argv[3])));
+	label = argv[2];
+	pin = argv[3];
+	begin(label);
+	login(pin);
 	ec = find_key("ec");
 	rsa = find_key("rsa");
-	while (scanf("%31s %ld", what, &count) == 2) {
-		struct timespec before, after;
-		CK_SESSION_INFO info;
+	puts("ready");
+	fflush(stdout);
+	while (scanf("%31s %ld", line, &count) == 2) {
+		char *colon = strchr(line, ':');
+		const char *what = colon == NULL ? line : colon + 1;
+		long long start = now();
+		long done = 0;
 
-		clock_gettime(CLOCK_MONOTONIC, &before);
-		for (long i = 0; i < count; i++) {
-			if (strcmp(what, "info") == 0)
-				check("C_GetSessionInfo", p11->C_GetSessionInfo(session, &info));
-			else if (strcmp(what, "ecdsa") == 0)
-				sign(CKM_ECDSA, ec);
-			else
-				sign(CKM_SHA256_RSA_PKCS, rsa);
+		if (strncmp(line, "slowest:", 8) == 0) {
+			tell_slowest(what, count);
+		} else if (strncmp(line, "during:", 7) == 0) {
+			for (; now() - start < count * 1000000LL; done++)
+				operate(what);
+			printf("%ld %lld\n", done, now() - start);
+		} else {
+			for (; done < count; done++)
+				operate(what);
+			printf("%lld\n", now() - start);
 		}
-		clock_gettime(CLOCK_MONOTONIC, &after);
-		printf("%lld\n", (after.tv_sec - before.tv_sec) * 1000000000LL + (after.tv_nsec - before.tv_nsec));
 		fflush(stdout);
 	}
 	check("C_Finalize", p11->C_Finalize(NULL));

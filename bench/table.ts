@@ -17,6 +17,13 @@ export interface Row {
   readonly goal: string;
 }
 
+/** Something that was measured and is no time beside another. */
+export interface Figure {
+  readonly what: string;
+  readonly figure: string;
+  readonly goal: string;
+}
+
 export function median(values: readonly number[]): number {
   const sorted = values.toSorted((a, b) => a - b);
   const half = sorted.length >> 1;
@@ -37,6 +44,12 @@ export function differenceRow(what: string, against: string, pairs: Pairs, most:
   const difference = median(pairs.ours.map((time, round) => time - pairs.theirs[round]!)) / 1e6;
   const text = `${difference < 0 ? "" : "+"}${difference.toFixed(1)} ms`;
   return row(what, against, pairs, text, [`+${most} ms`, difference <= most]);
+}
+
+/** The median of the rounds' differences: what something adds to another. */
+export function addedRow(what: string, against: string, pairs: Pairs): Row {
+  const difference = median(pairs.ours.map((time, round) => time - pairs.theirs[round]!));
+  return row(what, against, pairs, `${difference < 0 ? "" : "+"}${(difference / 1e3).toFixed(1)} µs`, undefined);
 }
 
 function row(
@@ -70,6 +83,18 @@ function time(ns: number): string {
 export function format(rows: readonly Row[]): string {
   const head = ["what", "ours", "against", "its time", "ratio", "n", "goal"];
   const lines = rows.map((r) => [r.what, time(r.ours), r.against, time(r.theirs), r.compared, String(r.n), r.goal]);
+  return table(head, lines);
+}
+
+/** Figures, as another table. */
+export function formatFigures(figures: readonly Figure[]): string {
+  return table(
+    ["what", "figure", "goal"],
+    figures.map(({ what, figure, goal }) => [what, figure, goal]),
+  );
+}
+
+function table(head: readonly string[], lines: readonly (readonly string[])[]): string {
   const widths = head.map((name, i) =>
     Math.max(...[name, ...lines.map((line) => line[i]!)].map((cell) => cell.length)),
   );

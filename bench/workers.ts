@@ -49,9 +49,19 @@ export class Worker {
     return worker;
   }
 
-  /** The driver in C. */
-  static driver(program: string, { module, label, pin, environment }: WorkerSettings): Worker {
-    return new Worker(program, [module, label, pin], environment ?? {});
+  /**
+   * The driver in C.
+   * @param within a command that runs it, and leaves it its standard input and output
+   */
+  static async driver(
+    program: string,
+    { module, label, pin, environment }: WorkerSettings,
+    within: readonly string[] = [],
+  ): Promise<Worker> {
+    const [first, ...rest] = [...within, program, module, label, pin];
+    const worker = new Worker(first!, rest, environment ?? {});
+    await worker.#line();
+    return worker;
   }
 
   async #line(): Promise<string> {
@@ -62,8 +72,14 @@ export class Worker {
 
   /** Runs an operation `count` times. @returns the time of one, in ns */
   async time(what: string, count: number): Promise<number> {
+    const [took] = await this.ask(what, count);
+    return took! / count;
+  }
+
+  /** What a line is answered with: numbers. */
+  async ask(what: string, count: number): Promise<number[]> {
     this.#child.stdin!.write(`${what} ${count}\n`);
-    return Number(await this.#line()) / count;
+    return (await this.#line()).split(" ").map(Number);
   }
 
   /** How often an operation fits into one round. */

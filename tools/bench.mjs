@@ -1,4 +1,4 @@
-// npm run bench, npm run bench:large: installs what is measured against, compiles the driver, bundles bench/ and runs it.
+// npm run bench, bench:large, bench:wire: installs what is measured against, compiles the driver, bundles bench/ and runs it.
 import { spawnSync } from "node:child_process";
 import { existsSync, mkdirSync } from "node:fs";
 import { join } from "node:path";
@@ -7,9 +7,9 @@ import { build } from "esbuild";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 const bench = join(root, "bench");
-const size = process.argv[2] === "large" ? "large" : "usual";
+const size = process.argv[2] ?? "usual";
 
-const PROGRAMS = ["cc", "softhsm2-util", "pkcs11-tool", "openssl", "jq", "flock"];
+const PROGRAMS = ["cc", "softhsm2-util", "pkcs11-tool", "openssl", "jq", "flock", "p11-kit"];
 const missing = PROGRAMS.filter((name) => spawnSync("sh", ["-c", `command -v ${name}`]).status !== 0);
 if (missing.length > 0) {
   console.error(`missing: ${missing.join(", ")}; npm run peers installs all but the C compiler`);
@@ -27,9 +27,10 @@ function did(program, args, env = process.env) {
 // pkcs11js is compiled here; Node's headers are Debian's, or those that belong to the node that runs this.
 const headers = [join(process.execPath, "../.."), "/usr"].find((at) => existsSync(join(at, "include/node/node.h")));
 const compiling = headers === undefined ? process.env : { ...process.env, npm_config_nodedir: headers };
-const isInstalled = did("npm", ["ci", "--prefix", bench, "--ignore-scripts", "--no-audit", "--no-fund"]);
+const isInstalled =
+  size !== "wire" && did("npm", ["ci", "--prefix", bench, "--ignore-scripts", "--no-audit", "--no-fund"]);
 const isCompiled = isInstalled && did("npm", ["rebuild", "--prefix", bench, "pkcs11js"], compiling);
-if (!isCompiled)
+if (!isCompiled && size !== "wire")
   console.error("no rows for pkcs11js and graphene-pk11: pkcs11js could not be installed or compiled, see above");
 
 const out = join(bench, "dist");

@@ -73,6 +73,11 @@ export function sendNow(fd: number, bytes: Uint8Array): number {
   return orLater("send", fd, libc().send(fd, bytes, bytes.length, MSG_DONTWAIT | MSG_NOSIGNAL));
 }
 
+/** Lets another program have this core, if one waits for it. */
+export function yieldNow(): void {
+  libc().yield();
+}
+
 function orLater(call: string, fd: number, count: number): number {
   if (count >= 0) return count;
   const errno = libc().errno();

@@ -23,6 +23,8 @@ export interface Libc {
   /** How many bytes were read or taken; 0 at the end; -1 with {@link errno}. */
   recv(fd: number, into: Uint8Array, length: number, flags: number): number;
   send(fd: number, bytes: Uint8Array, length: number, flags: number): number;
+  /** sched_yield(2): 0. */
+  yield(): number;
   /** socket(2): a descriptor, or -1. */
   socket(domain: number, type: number, protocol: number): number;
   /** To a socket of this address, struct sockaddr. */
@@ -93,6 +95,7 @@ export function libc(): Libc {
     getSocketOption: (fd, option, value, length) => getsockopt(fd, SOL_SOCKET, option, value, length),
     recv: library.func("recv", "long", ["int", "void *", "size_t", "int"]) as Libc["recv"],
     send: library.func("send", "long", ["int", "void *", "size_t", "int"]) as Libc["send"],
+    yield: library.func("int sched_yield()") as Libc["yield"],
     socket: library.func("socket", "int", ["int", "int", "int"]) as Libc["socket"],
     sendto: library.func("sendto", "long", ["int", "void *", "size_t", "int", "void *", "uint32_t"]) as Libc["sendto"],
     errno: () => koffi.errno(),

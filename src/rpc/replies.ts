@@ -12,7 +12,7 @@ import type {
   Ulong,
   Version,
 } from "../cryptoki/port.ts";
-import { type CallName, functionOf } from "../spec/calls.ts";
+import { CALL_NAMES, type CallName, functionOf } from "../spec/calls.ts";
 import { FUNCTIONS, type FunctionRow, type OutputKind } from "../spec/functions.ts";
 import { CKR } from "../spec/returns.ts";
 import { STRUCTURES, type StructureName } from "../spec/structures.ts";
@@ -86,6 +86,23 @@ const CONVERSIONS: Readonly<Record<Exclude<OutputKind, "values">, Conversion>> =
   mechanismInfo: structure("mechanismInfo"),
 };
 
+interface Step {
+  readonly name: string;
+  readonly conversion: Conversion;
+}
+
+/** What each call answers, in order. Of C_GetAttributeValue it is attributes, which are apart. */
+const STEPS = Object.fromEntries(
+  CALL_NAMES.map((call) => {
+    const row: FunctionRow = FUNCTIONS[functionOf(call)];
+    const steps = Object.entries(row.out).map(([name, kind]) => ({
+      name,
+      conversion: CONVERSIONS[kind as keyof typeof CONVERSIONS],
+    }));
+    return [call, steps];
+  }),
+) as unknown as Readonly<Record<CallName, readonly Step[]>>;
+
 /** A reply, as it travels: its fields, and to another Keywright what became of the parameter. */
 export function toResponse(request: Request, reply: Reply<FunctionName>, dialect: Dialect): Response {
   const fields = toFieldsOf(request, reply, dialect);
@@ -105,12 +122,10 @@ function isMechanism(field: unknown): field is NonNullable<WireMechanism> {
 
 function toFieldsOf(request: Request, reply: Reply<FunctionName>, dialect: Dialect): Fields {
   const { call } = request;
-  const row: FunctionRow = FUNCTIONS[functionOf(call)];
   const given = reply as Readonly<Record<string, unknown>>;
   if (call === "C_GetAttributeValue") return attributesOf(request, given.values as AttributeReplies, dialect);
-  const fields = Object.entries(row.out).flatMap(([name, kind]) =>
-    CONVERSIONS[kind as keyof typeof CONVERSIONS].toWire(given[name], request, dialect),
-  );
+  const fields: unknown[] = [];
+  for (const { name, conversion } of STEPS[call]) fields.push(...conversion.toWire(given[name], request, dialect));
   return call === "C_DeriveKey2" ? [0, updateOf(request, dialect), ...fields] : fields;
 }
 
@@ -137,9 +152,8 @@ function attributeOf({ type, room }: WireRequest, { value, needed }: AttributeRe
 
 /** A reply, from the fields that arrived; lists that did not fit are a number. Not for C_GetAttributeValue. */
 export function toReply(call: CallName, fields: Fields): Reply<FunctionName> {
-  const row: FunctionRow = FUNCTIONS[functionOf(call)];
   const left = call === "C_DeriveKey2" ? fields.slice(2) : [...fields];
   return Object.fromEntries(
-    Object.entries(row.out).map(([name, kind]) => [name, CONVERSIONS[kind as keyof typeof CONVERSIONS].toPort(left)]),
+    STEPS[call].map(({ name, conversion }) => [name, conversion.toPort(left)]),
   ) as Reply<FunctionName>;
 }

@@ -31,6 +31,8 @@ export interface Shortcut {
   receive(into: Uint8Array): number;
   /** Writes as much as fits now: how many bytes; -1 where none fit. Nothing of the stream's may be waiting to be written. */
   send(bytes: Uint8Array): number;
+  /** Lets other programs run, if any wait for this core. */
+  yield(): void;
 }
 
 export interface ServeOptions {
@@ -42,7 +44,7 @@ export interface ServeOptions {
 
 const buffer = new Uint8Array(65_536);
 
-/** How often the rest of a request is looked for before the event loop is: a microsecond or less each time. */
+/** How often the rest of a request is looked for before the event loop is: about a microsecond each time. */
 const TRIES = 30;
 /** After so many requests in a row that no other connection of this thread came between, the next one is looked for too. */
 const ALONE = 4;
@@ -122,11 +124,14 @@ export class ServedConnection {
       const count = this.#shortcut.receive(buffer);
       // The end is the stream's to notice.
       if (count === 0) return;
-      if (count < 0) continue;
-      this.#take(buffer.slice(0, count));
+      if (count > 0) {
+        this.#take(buffer.slice(0, count));
+        tries = 0;
+      }
       // Others wait for the event loop.
       if (performance.now() > until) return;
-      tries = 0;
+      // An answer wakes the client on the core that it came from: while we look for more there, it waits for us.
+      if (count < 0) this.#shortcut.yield();
     }
   }
 

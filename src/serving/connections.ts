@@ -6,7 +6,7 @@ import { Socket } from "node:net";
 import type { Duplex } from "node:stream";
 import { CryptokiError } from "../cryptoki/errors.ts";
 import type { Cryptoki } from "../cryptoki/port.ts";
-import { descriptorOf, receiveNow, sendNow } from "../host/connections.ts";
+import { descriptorOf, receiveNow, sendNow, yieldNow } from "../host/connections.ts";
 import type { Client } from "../layers/client.ts";
 import type { Applications, Started } from "../modules/pool.ts";
 import { ServedConnection, type Shortcut } from "../rpc/server.ts";
@@ -24,6 +24,7 @@ function shortcutOf(socket: Socket): Shortcut {
   return {
     receive: (into) => receiveNow(descriptorOf(socket), into),
     send: (bytes) => sendNow(descriptorOf(socket), bytes),
+    yield: yieldNow,
   };
 }
 

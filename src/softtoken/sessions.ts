@@ -39,7 +39,7 @@ export function closeAllSessions(app: Application, args: Args<"C_CloseAllSession
 }
 
 export function getSessionInfo(app: Application, args: Args<"C_GetSessionInfo">): Reply<"C_GetSessionInfo"> {
-  const session = app.session(args.session);
+  const session = app.ongoing(args.session);
   const readWrite = session.isReadWrite ? SESSION_FLAGS.CKF_RW_SESSION[0] : 0;
   const flags = SESSION_FLAGS.CKF_SERIAL_SESSION[0] | readWrite;
   return { info: { slotID: session.token.slot, state: sessionState(session), flags, deviceError: 0 } };

@@ -64,11 +64,14 @@ export function curveOfParams(params: Uint8Array, type: number): TokenCurve {
   return curve;
 }
 
+/** CKA_EC_PARAMS of each curve. Each use of a key asks for its curve. */
+const PARAMS = curveNames().map((name) => [name, derOid(CURVES[name].oid)] as const);
+
 function curveName(params: Uint8Array): CurveName | undefined {
   const r = new Reader(params, "CKA_EC_PARAMS");
   const { tag, value, whole } = readTlv(r);
   r.end();
-  if (tag === TAG.oid) return curveNames().find((name) => sameBytes(derOid(CURVES[name].oid), whole));
+  if (tag === TAG.oid) return PARAMS.find(([, known]) => sameBytes(known, whole))?.[0];
   if (tag !== TAG.printableString) return undefined;
   const text = fromUtf8(value.take(value.left));
   return curveNames().find((name) => (CURVES[name] as Curve).curveName === text || name === text);
