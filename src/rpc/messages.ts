@@ -2,139 +2,29 @@
  * Messages: the number of a call, its signature, and the fields that the signature names. From p11-kit-rpc.md, 2 and 3.
  * @module
  */
-import { fromUtf8, Reader, sameBytes, utf8, Writer } from "../codec/bytes.ts";
+import { fromUtf8, Reader, sameBytes, Writer } from "../codec/bytes.ts";
 import { CodecError } from "../codec/errors.ts";
-import type { Ulong, Version } from "../cryptoki/port.ts";
-import { CALL_NAMES, type CallName, callByNumber, callRow, ERROR_CALL, functionOf, isOwnCall } from "../spec/calls.ts";
+import type { Ulong } from "../cryptoki/port.ts";
+import { type CallName, callByNumber, functionOf, isOwnCall } from "../spec/calls.ts";
 import { FUNCTIONS, type FunctionRow } from "../spec/functions.ts";
 import type { ReturnName } from "../spec/returns.ts";
-import {
-  readArray,
-  readBytes,
-  readUlong,
-  readUlongs,
-  readVersion,
-  type WireBytes,
-  type WireUlongs,
-  writeArray,
-  writeBytes,
-  writeUlong,
-  writeUlongs,
-  writeVersion,
-} from "./atoms.ts";
-import {
-  readAttributes,
-  readRequests,
-  type WireAttribute,
-  type WireRequest,
-  writeAttributes,
-  writeRequests,
-} from "./attributes.ts";
+import { readUlong, writeUlong } from "./atoms.ts";
+import type { WireRequest } from "./attributes.ts";
 import { type Dialect, mechanismVariants, nestingVariants } from "./dialect.ts";
+import { type Asked, ATOMS, type Atom, type AtomCodec, ERROR, type Fields, FORMS, type Form } from "./forms.ts";
 import {
   type ParameterForm,
   parameterForm,
-  readMechanism,
   readParameter,
-  readUpdate,
   type WireMechanism,
   type WireParameter,
-  type WireUpdate,
-  writeMechanism,
   writeParameter,
-  writeUpdate,
 } from "./mechanisms.ts";
-
-/** The fields of a message, in the order of its signature. */
-export type Fields = readonly unknown[];
-
-/** What each atom of a signature is here. */
-export interface AtomTypes {
-  y: number;
-  u: Ulong;
-  v: Version;
-  /** Exactly as long as the field. */
-  s: Uint8Array;
-  z: Uint8Array | null;
-  ay: WireBytes;
-  au: WireUlongs;
-  fy: number;
-  fu: number;
-  aA: readonly WireAttribute[];
-  fA: readonly WireRequest[];
-  M: WireMechanism;
-  P: WireUpdate | undefined;
-}
-
-type Atom = keyof AtomTypes;
-
-interface AtomCodec<T> {
-  read(r: Reader, dialect: Dialect, asked: Asked | undefined): T;
-  write(w: Writer, value: T, dialect: Dialect, asked: Asked | undefined): void;
-}
-
-/** What of a request says how its answer is written. */
-interface Asked {
-  /** The attributes of which the length was asked for. */
-  readonly counted?: ReadonlySet<number>;
-  /** The type of the mechanism. */
-  readonly mechanism?: number;
-}
 
 /** The longest signature has 18 characters (C_GetTokenInfo). */
 const LONGEST_SIGNATURE = 64;
 /** CK_ATTRIBUTE where pointers and numbers have 4 bytes each. */
 const SMALLEST_ATTRIBUTE = 12;
-
-const u32 = { read: (r: Reader) => r.u32(), write: (w: Writer, value: number) => void w.u32(value) };
-
-const ATOMS: { readonly [A in Atom]: AtomCodec<AtomTypes[A]> } = {
-  y: { read: (r) => r.u8(), write: (w, value) => void w.u8(value) },
-  u: { read: readUlong, write: writeUlong },
-  v: { read: readVersion, write: writeVersion },
-  s: { read: (r) => r.take(r.u32()), write: writeArray },
-  z: { read: readArray, write: writeArray },
-  ay: { read: readBytes, write: writeBytes },
-  au: { read: readUlongs, write: writeUlongs },
-  fy: u32,
-  fu: u32,
-  aA: { read: (r, dialect, asked) => readAttributes(r, dialect, asked?.counted), write: writeAttributes },
-  fA: { read: (r, dialect) => readRequests(r, dialect), write: writeRequests },
-  M: { read: readMechanism, write: writeMechanism },
-  P: {
-    read: (r, dialect, asked) => readUpdate(r, asked?.mechanism ?? 0, dialect),
-    write: (w, value, dialect, asked) => writeUpdate(w, value, asked?.mechanism ?? 0, dialect),
-  },
-};
-
-/** The atoms of a signature: `uayfy` is `u`, `ay`, `fy`. */
-function atomsOf(signature: string): readonly Atom[] {
-  return (signature.match(/[af]?[a-zA-Z]/g) ?? []) as Atom[];
-}
-
-interface Form {
-  readonly signature: Uint8Array;
-  readonly atoms: readonly Atom[];
-}
-
-function form(signature: string): Form {
-  return { signature: utf8(signature), atoms: atomsOf(signature) };
-}
-
-interface CallForms {
-  readonly number: number;
-  readonly request: Form;
-  readonly response: Form;
-}
-
-const FORMS = Object.fromEntries(
-  CALL_NAMES.map((name) => {
-    const [number, request, response] = callRow(name);
-    return [name, { number, request: form(request), response: form(response) }];
-  }),
-) as Readonly<Record<CallName, CallForms>>;
-
-const ERROR = { number: ERROR_CALL, response: form("u") };
 
 export interface Request {
   readonly call: CallName;

@@ -19,8 +19,9 @@ import { STRUCTURES, type StructureName } from "../spec/structures.ts";
 import type { WireBytes, WireUlongs } from "./atoms.ts";
 import type { WireAttribute, WireRequest } from "./attributes.ts";
 import type { Dialect } from "./dialect.ts";
+import type { Fields } from "./forms.ts";
 import { takesNone, type WireMechanism, type WireUpdate } from "./mechanisms.ts";
-import type { Fields, Request, Response } from "./messages.ts";
+import type { Request, Response } from "./messages.ts";
 import { toWireMechanism } from "./parameters.ts";
 import { lengthOnly, toWireAttribute } from "./values.ts";
 

@@ -13,9 +13,10 @@ import { FUNCTIONS, type FunctionRow, type InputKind } from "../spec/functions.t
 import { NULL, type WireBytes } from "./atoms.ts";
 import type { WireAttribute, WireRequest } from "./attributes.ts";
 import type { Dialect } from "./dialect.ts";
+import type { Fields } from "./forms.ts";
 import { MAX_BODY, MAX_NUMBERS } from "./limits.ts";
 import type { WireMechanism } from "./mechanisms.ts";
-import type { Fields, Request } from "./messages.ts";
+import type { Request } from "./messages.ts";
 import { fromWireMechanism, toWireMechanism } from "./parameters.ts";
 import { fromWireTemplate, toWireTemplate } from "./values.ts";
 

@@ -8,9 +8,10 @@ import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vit
 import { concat, utf8 } from "../../src/codec/bytes.ts";
 import type { Cryptoki, Provider } from "../../src/cryptoki/port.ts";
 import { dialectOf } from "../../src/rpc/dialect.ts";
+import type { Fields } from "../../src/rpc/forms.ts";
 import { encodeFrame, type Frame, FrameReader } from "../../src/rpc/frames.ts";
 import { MAX_BODY } from "../../src/rpc/limits.ts";
-import { decodeResponse, encodeRequest, type Fields, type Request } from "../../src/rpc/messages.ts";
+import { decodeResponse, encodeRequest, type Request } from "../../src/rpc/messages.ts";
 import { softToken } from "../../src/softtoken/index.ts";
 import type { CallName } from "../../src/spec/calls.ts";
 import { CKU } from "../../src/spec/objects.ts";

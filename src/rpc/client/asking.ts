@@ -16,7 +16,8 @@ import type { Args, Ulong } from "../../cryptoki/port.ts";
 import { small } from "../../cryptoki/ulong.ts";
 import { kindOf, type WireAttribute, type WireRequest } from "../attributes.ts";
 import type { Dialect } from "../dialect.ts";
-import type { Fields } from "../messages.ts";
+import type { Fields } from "../forms.ts";
+
 import { fromWireAttribute } from "../values.ts";
 
 const FN = "C_GetAttributeValue";
