@@ -14,10 +14,12 @@ import { Module } from "../../src/cryptoki/module.ts";
 import type { Args, Cryptoki, FunctionName } from "../../src/cryptoki/port.ts";
 import type { KeyPair } from "../../src/cryptoki/session/keys.ts";
 import type { Session } from "../../src/cryptoki/session/session.ts";
+import type { Token } from "../../src/cryptoki/token.ts";
 import { openGuarded } from "../../src/modules/guarded.ts";
 import { type ModuleReference, openProvider } from "../../src/modules/index.ts";
 import { PinMemory } from "../../src/pins/memory.ts";
 import { softToken } from "../../src/softtoken/index.ts";
+import { CKS } from "../../src/spec/objects.ts";
 import { initialiseToken } from "../conformance/targets.ts";
 import { peer, peerPath } from "../support/peers.ts";
 import { served } from "../support/served.ts";
@@ -284,6 +286,14 @@ export async function thrown(answer: Promise<unknown>): Promise<Error> {
 /** How often a function was called below the guard. */
 export function count({ sent }: Pick<Opened, "sent">, fn: FunctionName): number {
   return sent.filter((call) => call.fn === fn).length;
+}
+
+/** Whether the application of the token's module is logged in. */
+export function loggedIn(token: Token): Promise<boolean> {
+  return token.withSession({}, async (session) => {
+    const { info } = await session.call("C_GetSessionInfo", { session: session.handle });
+    return info.state !== CKS.CKS_RO_PUBLIC_SESSION[0];
+  });
 }
 
 /** The built-in token behind our server, which stops and starts. */
