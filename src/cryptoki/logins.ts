@@ -5,7 +5,8 @@
 import { CKS, CKU } from "../spec/objects.ts";
 import { CryptokiError, failedWith } from "./errors.ts";
 import { type PinSupply, withPin } from "./pin.ts";
-import type { Ulong } from "./port.ts";
+import type { Structure, Ulong } from "./port.ts";
+import { isSameToken } from "./same-token.ts";
 import type { LastingSession } from "./session/lasting.ts";
 import { isGone } from "./session/lost.ts";
 import type { Token } from "./token.ts";
@@ -100,6 +101,7 @@ export class Logins {
     this.#role = undefined;
     this.#ours = false;
     try {
+      await this.#requireSameToken();
       await this.#login(session, CKU[`CKU_${role}`][0], pin);
       this.#ours = true;
       this.#role = role;
@@ -121,6 +123,23 @@ export class Logins {
         if (!failedWith(error, ...NOT_COMPARED)) this.distrust();
         throw error;
       }
+    });
+  }
+
+  /** A slot may have got another token since it was looked at, or another number: that token's tries are not ours to spend. */
+  async #requireSameToken(): Promise<void> {
+    const { module, slot, info, uri } = this.#token;
+    let now: Structure<"tokenInfo">;
+    try {
+      now = (await module.call("C_GetTokenInfo", { slot })).info;
+    } catch (error) {
+      if (!(error instanceof CryptokiError)) throw error;
+      // Whether a PIN may be sent to a token that does not tell what it is, is the guard's to say.
+      return;
+    }
+    if (isSameToken(now, info)) return;
+    throw new CryptokiError("C_Login", "CKR_TOKEN_NOT_PRESENT", `another token is where ${uri} was; no PIN was sent`, {
+      hints: ["look which tokens there are now: module.tokens()"],
     });
   }
 

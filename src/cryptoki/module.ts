@@ -6,8 +6,9 @@ import type { FunctionName } from "../spec/functions.ts";
 import { isPlain, type Kind, kind, members, optional, requireArguments, TEXT, whole } from "./arguments.ts";
 import { CryptokiError, failedWith, KeywrightError } from "./errors.ts";
 import type { Args, Awaitable, Cryptoki, Mechanism, Provider, Reply, Structure, Ulong } from "./port.ts";
+import { isSameToken } from "./same-token.ts";
 import type { SessionPool } from "./session/pool.ts";
-import { isSameToken, Token } from "./token.ts";
+import { Token } from "./token.ts";
 import { formatUri, isUri, matchesToken, type Pkcs11Uri, parseUri, tokenUri } from "./uri.ts";
 
 /** Which token is meant. Every field that is given must match; text is compared exactly. */

@@ -40,11 +40,6 @@ export class LabelError extends KeywrightError {
   override readonly code = "ERR_LABEL";
 }
 
-/** Whether two tokens are the same, by what they say of themselves. */
-export function isSameToken(one: Structure<"tokenInfo">, other: Structure<"tokenInfo">): boolean {
-  return (["serialNumber", "label", "model", "manufacturerID"] as const).every((name) => one[name] === other[name]);
-}
-
 /** A token in a slot. Its login state belongs to the whole application: PKCS#11 has one per token (5.6.8). */
 export class Token {
   readonly module: Module;

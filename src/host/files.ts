@@ -159,6 +159,23 @@ export function requireOwnFolder(path: string, otherwise: string): void {
 }
 
 /**
+ * Refuses a folder below one in which everybody can rename it: another could then stand in its place.
+ * @throws HostError naming the folder above
+ */
+export function requireSafeAbove(path: string, otherwise: string): void {
+  for (let folder = dirname(path); ; folder = dirname(folder)) {
+    const { mode } = statSync(folder);
+    const isSticky = (mode & 0o1000) !== 0;
+    if ((mode & 0o002) !== 0 && !isSticky) {
+      throw new HostError(`${folder}: everybody can write to it, and so put another folder in the place of ${path}`, {
+        hints: [`chmod o-w ${folder}, if it is yours; else ${otherwise}`],
+      });
+    }
+    if (folder === dirname(folder)) return;
+  }
+}
+
+/**
  * Makes a folder, and those above it. Level by level: Node's own recursive mkdir never ends where a file system takes no
  * folder and says that there is none (/proc).
  * @param mode permission bits, lessened by the umask

@@ -2,16 +2,18 @@
  * Listening on a Unix socket that its owner alone can connect to.
  * @module
  */
-import { closeSync, constants, lstatSync, openSync, renameSync, rmSync, type Stats } from "node:fs";
+import { closeSync, constants, lstatSync, openSync, realpathSync, renameSync, rmSync, type Stats } from "node:fs";
 import { connect, type Server } from "node:net";
 import { basename, dirname, join, resolve } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { explainSystem, HostError, systemCode } from "./errors.ts";
-import { makePrivateFolder, requireOwnFolder } from "./files.ts";
+import { makePrivateFolder, requireOwnFolder, requireSafeAbove } from "./files.ts";
 import { LOCK_EX, LOCK_NB, libc } from "./libc.ts";
 
 /** sun_path of struct sockaddr_un, without the zero at its end. */
 const MOST_BYTES = process.platform === "linux" ? 107 : 103;
+
+const OTHERWISE = "name a socket in a folder of your own";
 
 /** How long another server that is just taking the same path is waited for, in ms. */
 const LOCK_WAIT_MS = 5000;
@@ -38,7 +40,8 @@ export async function listenAt(server: Server, given: string): Promise<SocketFil
   const path = requireSocketPath(given);
   const folder = dirname(path);
   makePrivateFolder(folder);
-  requireOwnFolder(folder, "name a socket in a folder of your own");
+  requireOwnFolder(folder, OTHERWISE);
+  requireSafeAbove(realpathSync(folder), OTHERWISE);
   return withFolder(folder, async () => {
     await requireFree(path);
     const { dev, ino } = await bind(server, path);

@@ -15,6 +15,9 @@ import type { ModuleReference } from "./index.ts";
 import { type Link, RevivedApplication, waitsForOthers } from "./revived.ts";
 import { connectPeer, type PeerStream } from "./streams.ts";
 
+/** How long connecting may take, and a call, where the reference does not say, in ms: a person may have to type a password. */
+const DEFAULT_TIMEOUT_MS = 120_000;
+
 /** How often a peer is asked for slot events: a call that waits there would hold up all others of the connection. */
 const EVENT_MS = 250;
 
@@ -22,13 +25,18 @@ const EVENT_MS = 250;
 const HINTS = ["its sessions are lost: open a session again, which connects anew"];
 
 /** @throws ModuleError for an address that is not understood */
-export function remoteModule({ module, environment = {}, timeoutMs }: ModuleReference): Provider {
+export function remoteModule(reference: ModuleReference): Provider {
+  const { module, environment = {}, timeoutMs = DEFAULT_TIMEOUT_MS } = reference;
   const peer = parsePeer(module);
   const applications = new Set<RevivedApplication>();
   const links = new Set<RemoteLink>();
 
   async function link(): Promise<Link> {
     let held: PeerStream | undefined;
+    const late = setTimeout(
+      () => held?.stream.destroy(new Error(`the peer did not answer within ${timeoutMs} ms`)),
+      timeoutMs,
+    );
     try {
       const connection = await connectTo(async () => {
         held = await connectPeer(module, peer, environment);
@@ -40,6 +48,8 @@ export function remoteModule({ module, environment = {}, timeoutMs }: ModuleRefe
     } catch (error) {
       if (error instanceof PeerError) throw new ModuleError(module, error.message, { cause: error });
       throw error;
+    } finally {
+      clearTimeout(late);
     }
   }
 
@@ -62,10 +72,10 @@ export function remoteModule({ module, environment = {}, timeoutMs }: ModuleRefe
 class RemoteLink implements Link {
   readonly #connection: ClientConnection;
   readonly #stream: PeerStream;
-  readonly #timeoutMs: number | undefined;
+  readonly #timeoutMs: number;
   #underWay = 0;
 
-  constructor(connection: ClientConnection, stream: PeerStream, timeoutMs: number | undefined) {
+  constructor(connection: ClientConnection, stream: PeerStream, timeoutMs: number) {
     this.#connection = connection;
     this.#stream = stream;
     this.#timeoutMs = timeoutMs;
@@ -111,10 +121,9 @@ class RemoteLink implements Link {
     this.#underWay += 1;
     this.#stream.hold(true);
     const limit = this.#timeoutMs;
-    const timer =
-      limit === undefined || waitsForOthers(fn, args)
-        ? undefined
-        : setTimeout(() => this.#connection.close(`the peer did not answer ${fn} within ${limit} ms`), limit);
+    const timer = waitsForOthers(fn, args)
+      ? undefined
+      : setTimeout(() => this.#connection.close(`the peer did not answer ${fn} within ${limit} ms`), limit);
     try {
       return await this.#connection.call(fn, args as Args<FunctionName>);
     } finally {

@@ -85,7 +85,7 @@ export class ServedConnection {
     this.ended = new Promise((resolve) => {
       this.#end = resolve;
     });
-    stream.on("data", (chunk: Uint8Array) => this.#arrived(chunk));
+    stream.on("data", (chunk: Uint8Array) => this.#contained(() => this.#arrived(chunk)));
     stream.once("end", () => this.finish());
     stream.once("close", () => void this.#finalise());
     // What can be said of it was said by what follows it: "close".
@@ -135,6 +135,21 @@ export class ServedConnection {
     }
   }
 
+  /** What goes wrong with one connection, for a fault of ours, ends that one. */
+  #contained(work: () => void): void {
+    try {
+      work();
+    } catch (error) {
+      this.#report("a connection is closed for a fault of ours", error);
+      this.#break();
+    }
+  }
+
+  #break(): void {
+    this.#isClosing = true;
+    this.#stream.destroy();
+  }
+
   #take(chunk: Uint8Array): void {
     if (this.#isClosing) return;
     let rest = chunk;
@@ -148,8 +163,8 @@ export class ServedConnection {
       this.#waiting.push(...this.#frames.take(rest));
     } catch (error) {
       if (!(error instanceof CodecError)) throw error;
-      this.#report(`what a client sent is no frame: ${error.message}`, error);
-      this.#stream.destroy();
+      this.#report("what a client sent is no frame", error);
+      this.#break();
       return;
     }
     this.#work();
@@ -170,7 +185,9 @@ export class ServedConnection {
         this.#stream.pause();
         this.#answered = answer.then((bytes) => {
           this.#pending = undefined;
-          if (this.#write(bytes)) this.#work();
+          this.#contained(() => {
+            if (this.#write(bytes)) this.#work();
+          });
         });
         return;
       }
@@ -186,7 +203,7 @@ export class ServedConnection {
     if (sent === bytes.length || this.#stream.write(bytes.subarray(sent))) return true;
     this.#stream.pause();
     void once(this.#stream, "drain").then(
-      () => this.#work(),
+      () => this.#contained(() => this.#work()),
       () => undefined,
     );
     return false;
@@ -195,7 +212,7 @@ export class ServedConnection {
   #answer(frame: Frame | Oversized): Awaitable<Uint8Array> {
     const { code } = frame;
     if ("fault" in frame) {
-      this.#report(`a request is refused: ${frame.fault}`, undefined);
+      this.#report("a request is refused", new Error(frame.fault));
       return encodeFrame({ code, options: NOTHING, body: encodeError(CKR.CKR_DEVICE_MEMORY[0]) });
     }
     const { body, options } = frame;
@@ -239,7 +256,7 @@ export class ServedConnection {
   #rvOf(error: unknown): number {
     if (error instanceof CryptokiError) return error.rv === 0 ? GENERAL_ERROR : error.rv;
     if (error instanceof RequestError) {
-      this.#report(`a request is refused: ${error.message}`, error);
+      this.#report("a request is refused", error);
       return CKR[error.rv][0];
     }
     this.#report("a call failed for no reason of the token's", error);

@@ -7,6 +7,7 @@ import type { Duplex } from "node:stream";
 import { CryptokiError } from "../cryptoki/errors.ts";
 import type { Cryptoki } from "../cryptoki/port.ts";
 import { descriptorOf, receiveNow, sendNow, yieldNow } from "../host/connections.ts";
+import { HostError } from "../host/errors.ts";
 import type { Client } from "../layers/client.ts";
 import type { Applications, Started } from "../modules/pool.ts";
 import { ServedConnection, type Shortcut } from "../rpc/server.ts";
@@ -20,10 +21,19 @@ export interface Service {
   report(fault: string, error: unknown): void;
 }
 
+/** A connection that broke, or is closed, is the stream's own to notice. */
 function shortcutOf(socket: Socket): Shortcut {
+  const unlessBroken = (work: () => number, otherwise: number): number => {
+    try {
+      return work();
+    } catch (error) {
+      if (error instanceof HostError) return otherwise;
+      throw error;
+    }
+  };
   return {
-    receive: (into) => receiveNow(descriptorOf(socket), into),
-    send: (bytes) => sendNow(descriptorOf(socket), bytes),
+    receive: (into) => unlessBroken(() => receiveNow(descriptorOf(socket), into), 0),
+    send: (bytes) => unlessBroken(() => sendNow(descriptorOf(socket), bytes), -1),
     yield: yieldNow,
   };
 }

@@ -20,6 +20,8 @@ export type ToWorker =
 export type FromWorker =
   /** It serves, or cannot. */
   | { readonly kind: "ready" }
+  /** The descriptor of a connection is its own now. */
+  | { readonly kind: "taken"; readonly fd: number }
   | { readonly kind: "ended" }
   | { readonly kind: "question"; readonly id: number; readonly what: keyof Questions; readonly of: readonly unknown[] }
   /** Something went wrong that a client is told as a return value only. */

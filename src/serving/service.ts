@@ -32,6 +32,8 @@ export interface ServicePlan {
   readonly uninitialised: boolean;
   /** A policy's text, and the file that it is from. */
   readonly policy?: { readonly text: string; readonly file: string } | undefined;
+  /** Whether other users' programs may connect: a policy says what they may. Else this user and root alone. */
+  readonly others: boolean;
   /** Whether a person is asked before a key is used. */
   readonly confirm: boolean;
   /** Whether each use of a key is recorded. */

@@ -45,7 +45,7 @@ const making = makeService(workerData as ServicePlan, {
 port.on("message", async (message: ToWorker) => {
   switch (message.kind) {
     case "connection":
-      await (await making).serve(takeOver(message.fd), message.client);
+      await serve(message);
       tell({ kind: "ended" });
       break;
     case "answer":
@@ -62,6 +62,13 @@ port.on("message", async (message: ToWorker) => {
       break;
   }
 });
+async function serve({ fd, client }: Extract<ToWorker, { kind: "connection" }>): Promise<void> {
+  const connections = await making;
+  const socket = takeOver(fd);
+  tell({ kind: "taken", fd });
+  await connections.serve(socket, client);
+}
+
 making.then(
   () => tell({ kind: "ready" }),
   (error: unknown) => {

@@ -2,6 +2,7 @@
  * The threads of a server: each connection goes to the one that has fewest.
  * @module
  */
+import { closeSync } from "node:fs";
 import type { Socket } from "node:net";
 import type { Worker } from "node:worker_threads";
 import { handOver, peerOf } from "../host/connections.ts";
@@ -11,10 +12,16 @@ import type { TracedCall } from "../layers/trace/trace.ts";
 import type { FromWorker, ToWorker } from "./messages.ts";
 import type { Questions, ServicePlan } from "./service.ts";
 
+/** How long a thread that could not begin is left alone, in ms. */
+const RESTART_MS = 1000;
+
 interface Thread {
   readonly worker: Worker;
   connections: number;
   isReady: boolean;
+  isGone: boolean;
+  /** Descriptors that it was given, and has not taken yet. */
+  readonly given: Set<number>;
   readonly ended: Promise<void>;
 }
 
@@ -45,16 +52,29 @@ export class Workers {
    * @param at the socket that it came by
    */
   take(socket: Socket, at: string): void {
-    const thread = this.#threads.reduce((least, one) => (one.connections < least.connections ? one : least));
+    const client = this.#host.client ?? clientOf(socket, at);
+    if (this.#isStranger(client)) {
+      socket.destroy();
+      this.#host.report("a connection was refused", `uid ${client.uid} is not this user, and there is no policy`, []);
+      return;
+    }
+    const [first, ...others] = this.#threads.filter(({ isGone }) => !isGone);
     try {
-      const client = this.#host.client ?? clientOf(socket, at);
+      if (first === undefined) throw new Error("no thread of the server is there");
+      const thread = others.reduce((least, one) => (one.connections < least.connections ? one : least), first);
       const fd = handOver(socket);
       thread.connections += 1;
+      thread.given.add(fd);
       send(thread.worker, { kind: "connection", fd, client });
     } catch (error) {
       socket.destroy();
       this.#host.report("a connection was lost before it was served", (error as Error).message, []);
     }
+  }
+
+  /** Another user's process, which a socket that somebody else made may let in. */
+  #isStranger({ uid }: Client): boolean {
+    return !this.#plan.others && uid !== undefined && uid !== 0 && uid !== process.getuid?.();
   }
 
   /** Lets calls under way be answered, and ends the threads. */
@@ -70,22 +90,44 @@ export class Workers {
       worker,
       connections: 0,
       isReady: false,
+      isGone: false,
+      given: new Set(),
       ended: new Promise((resolve) => worker.once("exit", () => resolve())),
     };
     worker.on("message", (message: FromWorker) => this.#on(thread, message));
-    worker.on("error", (error) =>
-      this.#host.report("a thread of the server ended, and its connections", error.message, []),
-    );
-    worker.once("exit", () => {
-      const place = this.#threads.indexOf(thread);
-      // One that could not begin could not begin again.
-      if (!this.#isEnding && thread.isReady && place >= 0) this.#threads[place] = this.#start();
+    worker.on("error", (error) => {
+      thread.isGone = true;
+      this.#host.report("a thread of the server ended, and its connections", error.message, []);
     });
+    worker.once("exit", () => this.#ended(thread));
     return thread;
+  }
+
+  /** Another thread in the place of one that ended; what it was given and did not take is closed. */
+  #ended(thread: Thread): void {
+    thread.isGone = true;
+    for (const fd of thread.given) {
+      try {
+        closeSync(fd);
+      } catch {
+        // It was taken after all, and went with the thread.
+      }
+    }
+    thread.given.clear();
+    const restart = () => {
+      const place = this.#threads.indexOf(thread);
+      if (!this.#isEnding && place >= 0) this.#threads[place] = this.#start();
+    };
+    // One that could not begin may not be able to the next time either.
+    if (thread.isReady) restart();
+    else setTimeout(restart, RESTART_MS).unref();
   }
 
   #on(thread: Thread, message: FromWorker): void {
     switch (message.kind) {
+      case "taken":
+        thread.given.delete(message.fd);
+        break;
       case "ready":
         thread.isReady = true;
         break;

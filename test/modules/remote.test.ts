@@ -183,6 +183,16 @@ describe("what a peer may do wrong", () => {
   });
 });
 
+test("a peer that takes the connection and says nothing is given up after the time limit", async () => {
+  const path = join(folder(), "socket");
+  const server = createServer(() => undefined);
+  await new Promise<void>((resolve) => server.listen(path, resolve));
+  ends.push(() => server.close());
+  await expect(openProvider({ module: `unix:path=${path}`, timeoutMs: 200 }).open()).rejects.toThrow(
+    "the peer did not answer within 200 ms",
+  );
+});
+
 describe("a peer that goes and comes back", () => {
   test("sessions are lost, and say so; what needs none connects anew", async () => {
     const store = join(folder(), "store");

@@ -160,7 +160,7 @@ describe("a connection that is served", () => {
       answers.push(told((await one.next()).body, { call: "C_GetInfo", fields: [] }) as string);
     }
     expect(answers).toEqual(["CKR_FUNCTION_NOT_SUPPORTED", ...Array(4).fill("CKR_DEVICE_ERROR")]);
-    expect(faults.at(-1)).toMatch(/^a request is refused: request/);
+    expect(faults.at(-1)).toBe("a request is refused");
     expect(await one.ask("C_GetSessionInfo", 77)).toBe("CKR_SESSION_HANDLE_INVALID");
   });
 
@@ -194,7 +194,7 @@ describe("a connection that is served", () => {
     const one = await client().initialised();
     one.socket.write(new Uint8Array(12));
     await until(() => one.isClosed);
-    expect(faults.at(-1)).toContain("what a client sent is no frame: frame/code");
+    expect(faults.at(-1)).toBe("what a client sent is no frame");
   });
 
   test("requests that are sent ahead are answered in their order", async () => {
@@ -309,6 +309,19 @@ describe("a connection that is served", () => {
     expect(await one.ask("C_GetInfo")).toBe(returnName(CKR.CKR_GENERAL_ERROR[0]));
     expect(told).toEqual([new TypeError("of ours")]);
     one.socket.destroy();
+  });
+
+  test("a client that goes before it reads its answer, or sends nonsense, ends its own connection alone", async () => {
+    const bystander = await client().initialised();
+    for (let i = 0; i < 30; i += 1) {
+      const one = await client().initialised();
+      one.socket.write(one.frame(encodeRequest({ call: "C_GetInfo", fields: [] }, dialectOf(0))));
+      one.socket.destroy();
+      const other = await client().initialised();
+      other.socket.write(new Uint8Array(16));
+    }
+    await until(() => server.connections.size <= 1);
+    expect(await bystander.ask("C_GetSlotList", 1, 0)).toHaveLength(1);
   });
 
   test("the label of a token that is initialised by an old client is cut to its field", async () => {

@@ -1,5 +1,5 @@
 /** keywright serve, as its clients see it. Needs dist. */
-import { existsSync, readFileSync, statSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
 import { createConnection, createServer, type Socket } from "node:net";
 import { setTimeout as delay } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest";
@@ -111,6 +111,40 @@ describe.skipIf(!hasPeers)("keywright serve", () => {
       found.push((await p11.call("C_FindObjects", { session, max: 10 })).objects.length);
     }
     expect(found).toEqual([2, 0, 0, 0]);
+    await server.stop();
+  });
+
+  test("clients that go before they read, and frames of code 0, cost no other connection and no descriptor", async () => {
+    const { server, env } = await programs.serve(["demo", "--workers", "1"]);
+    const path = env.P11_KIT_SERVER_ADDRESS.slice("unix:path=".length);
+    const bystander = await application(env.P11_KIT_SERVER_ADDRESS);
+    const descriptors = () => readdirSync(`/proc/${server.pid}/fd`).length;
+    const begin = Buffer.from(
+      "00000000100000000600000042636c69656e74000000010000000561797961790100000029505249564154452d474e4f4d452d4b455952494e472d504b435331312d50524f544f434f4c2d562d3100010000000100",
+      "hex",
+    );
+    const ask = Buffer.from("000000110000000600000008636c69656e740000000300000000", "hex");
+    const rude = async (...parts: Buffer[]) => {
+      const socket = createConnection(path);
+      socket.on("error", () => undefined);
+      socket.write(Buffer.concat(parts));
+      await delay(Math.random() * 10);
+      socket.destroy();
+    };
+    await rude(begin, ask);
+    const before = descriptors();
+    for (let i = 0; i < 60; i += 1) await rude(begin, ask, ...(i % 2 === 0 ? [Buffer.alloc(16)] : [ask, ask]));
+    expect((await bystander.call("C_GetInfo", {})).info.manufacturerID).toBe("Keywright");
+    await server.until(() => descriptors() <= before);
+    expect(server.said).not.toContain("a thread of the server ended");
+    await server.stop();
+  });
+
+  test("a module that is not there is told at the start, and so is a token", async () => {
+    const missing = await programs.keywright(["serve", "--module", "/nowhere/lib.so"]).end();
+    expect([missing.code, missing.err]).toEqual([1, expect.stringContaining("/nowhere/lib.so")]);
+    const { server } = await programs.serve(["pkcs11:token=nope", "--store", "demo.db"]);
+    expect(server.said).toContain("no token matches pkcs11:token=nope now");
     await server.stop();
   });
 

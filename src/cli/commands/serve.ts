@@ -15,7 +15,7 @@ import type { Io } from "../io.ts";
 import { type Guarded, guard } from "../serving/guards.ts";
 import { SERVING_OPTIONS, workersOf } from "../serving/options.ts";
 import { ADDRESS_VARIABLE, addressOf, listenFor } from "../serving/socket.ts";
-import { findServed } from "../serving/tokens.ts";
+import { findServed, lookAtServed } from "../serving/tokens.ts";
 import { SHELLS, type Shell, serveView } from "../views/serve.ts";
 
 const SHELL_NAMES = Object.keys(SHELLS);
@@ -28,7 +28,10 @@ export const spec = command({
     unlock: flag("log clients in from here: they need no PIN, and none that they send is taken"),
     ...SERVING_OPTIONS,
     uninitialised: flag("offer slots whose token was never initialised too, so that clients can make one"),
-    socket: text("PATH", "where to listen (default: pkcs11 in the runtime folder, $XDG_RUNTIME_DIR/keywright)"),
+    socket: text(
+      "PATH",
+      "where to listen (default: pkcs11 in the runtime folder, $RUNTIME_DIRECTORY, /run/keywright for root, else $XDG_RUNTIME_DIR/keywright)",
+    ),
     stdio: flag("serve one client on standard input and output: for ssh, and for remote: of p11-kit"),
     shell: offering(
       SHELL_NAMES,
@@ -40,8 +43,8 @@ export const spec = command({
     "TOKEN is a declared name or a PKCS#11 URI. Without one: the tokens of the module, or of the built-in store.",
     "Where TOKEN names a key, clients see and use that key alone, unless a policy says otherwise.",
     "Programs load p11-kit-client.so (keywright module-path) with the variable that is printed in their environment.",
-    "Only this user can connect. Every connection is an application of its own: one client's login opens nothing to another.",
-    "A socket that systemd hands over is used in place of one of our own. SIGTERM lets calls under way be answered first.",
+    "Only this user can connect, and with a policy whom that names. Every connection is an application of its own: one client's login opens nothing to another.",
+    "A socket that systemd hands over is used in place of one of our own. SIGTERM lets calls under way be answered, for 1.5 s.",
   ],
   examples: [
     "keywright serve demo --socket /run/user/1000/keywright/demo",
@@ -63,6 +66,7 @@ export async function run(input: Input<typeof spec>, io: Io): Promise<ExitCode> 
     ]);
   }
   const served = await findServed(input.words, input.unlock ? "always" : "never", input, io);
+  if (!input.uninitialised) await lookAtServed(served, input, io);
   const guarded = await guard(served, input, { uninitialised: input.uninitialised }, io);
   if (input.stdio) return serveStdio(guarded);
   const [activated, ...more] = takeActivated();

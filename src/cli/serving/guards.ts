@@ -28,7 +28,7 @@ import type { ServedTokens } from "./tokens.ts";
 export interface GuardWishes {
   /** Whether clients may make tokens in blank slots. */
   readonly uninitialised?: boolean;
-  /** A policy where none is named and a key is: that key alone, for everything but changing it. */
+  /** Whether each call is shown. */
   readonly trace?: ServicePlan["trace"];
 }
 
@@ -48,6 +48,7 @@ export async function guard(served: ServedTokens, input: ServingInput, wishes: G
   const confirmer = confirmerOf(input, io);
   const log = await auditOf(input, io);
   const counters = new StoredCounters(state);
+  const warnOnce = oncePerMinute((message) => io.warn(message));
   return {
     plan: {
       offers: served.offers,
@@ -55,9 +56,10 @@ export async function guard(served: ServedTokens, input: ServingInput, wishes: G
       unlock: served.isUnlocked,
       uninitialised: wishes.uninitialised === true,
       policy,
+      others: input.policy !== undefined,
       confirm: confirmer !== undefined,
       audit: log !== undefined,
-      trace: wishes.trace,
+      trace: wishes.trace ?? (io.isDebugging ? { secrets: false } : undefined),
     },
     host: {
       pin: (place) => served.pin(place),
@@ -65,14 +67,32 @@ export async function guard(served: ServedTokens, input: ServingInput, wishes: G
       confirm: async (question, connection) =>
         confirmer !== undefined &&
         (confirmer.isRemembered(question, connection) || (await confirmer.confirm(question, connection))),
-      record: (entry) => log?.append(entry),
+      async record(entry) {
+        try {
+          await log?.append(entry);
+        } catch (error) {
+          // Every use fails from now on, and clients are told that alone.
+          warnOnce(`uses are refused: ${error instanceof Error ? error.message : String(error)}`);
+          throw error;
+        }
+      },
       report,
-      trace: () => undefined,
+      trace: ({ function: fn, result }) => io.debug(`${fn}: ${result}`),
     },
     async close() {
       await counters.close();
       await log?.close();
     },
+  };
+}
+
+/** Tells the same once a minute at most. */
+function oncePerMinute(tell: (message: string) => void): (message: string) => void {
+  const told = new Map<string, number>();
+  return (message) => {
+    if (performance.now() - (told.get(message) ?? -Infinity) < 60_000) return;
+    told.set(message, performance.now());
+    tell(message);
   };
 }
 

@@ -3,14 +3,16 @@
  * @module
  */
 import type { Pin } from "../../cryptoki/pin.ts";
-import { formatUri } from "../../cryptoki/uri.ts";
+import { formatUri, parseUri } from "../../cryptoki/uri.ts";
 import { takeVariable } from "../../host/environment.ts";
+import { isPeer } from "../../modules/address.ts";
+import type { ModuleReference } from "../../modules/index.ts";
 import { attendedBy, pinFor } from "../../pins/roles.ts";
 import type { PinSource } from "../../pins/sources.ts";
 import type { OfferPlan } from "../../serving/service.ts";
 import { CommandError, UsageError } from "../errors.ts";
 import type { Io } from "../io.ts";
-import { findTarget, pinContext, pinsAt, type Target, type TargetInput } from "../target.ts";
+import { findTarget, hasTokens, pinContext, pinsAt, type Target, type TargetInput, withModule } from "../target.ts";
 
 /** How clients are logged in: from here; by themselves; from here where every token's user PIN is known. */
 export type Unlocking = "always" | "never" | "where known";
@@ -73,6 +75,23 @@ export async function findServed(
       return bytes;
     },
   };
+}
+
+/**
+ * Looks at what is to be served, so that a mistyped name is told now and not to each client.
+ * @throws KeywrightError for a module that cannot be opened
+ */
+export async function lookAtServed({ targets, uris }: ServedTokens, input: TargetInput, io: Io): Promise<void> {
+  for (const [i, { reference }] of targets.entries()) {
+    if (!hasTokens(reference)) continue;
+    // A library runs in a process of its own, as it will for each client.
+    const isLibrary = reference.module !== "softtoken" && !isPeer(reference.module);
+    const placed: ModuleReference = isLibrary ? { ...reference, placement: "process" } : reference;
+    await withModule(placed, input, {}, io, async (module) => {
+      const there = await module.matching(parseUri(uris[i]!));
+      if (there.length === 0) io.warn(`no token matches ${uris[i]} now; one that comes later will be served`);
+    });
+  }
 }
 
 /** What a PIN is read from is not for the programs that are run here to inherit. */
