@@ -27,7 +27,7 @@ const GENERAL_ERROR = CKR.CKR_GENERAL_ERROR[0];
 
 /** Reading and writing a stream's socket past the event loop. */
 export interface Shortcut {
-  /** Reads what is there now: how many bytes; 0 at the end; -1 where nothing is there yet. */
+  /** Reads what is there now: how many bytes; 0 at the end; -1 where nothing is there yet. Throws where the connection broke. */
   receive(into: Uint8Array): number;
   /** Writes as much as fits now: how many bytes; -1 where none fit. Nothing of the stream's may be waiting to be written. */
   send(bytes: Uint8Array): number;
@@ -120,10 +120,11 @@ export class ServedConnection {
     if (this.#shortcut === undefined) return;
     const until = performance.now() + LONGEST_MS;
     for (let tries = 0; tries < TRIES && this.#pending === undefined && !this.#isClosing; tries += 1) {
+      if (this.#stream.destroyed) return;
       if (tries > 0 && turns.inRow < ALONE && !this.#frames.isWithin) return;
-      const count = this.#shortcut.receive(buffer);
+      const count = this.#past((shortcut) => shortcut.receive(buffer));
       // The end is the stream's to notice.
-      if (count === 0) return;
+      if (count === undefined || count === 0) return;
       if (count > 0) {
         this.#take(buffer.slice(0, count));
         tries = 0;
@@ -132,6 +133,17 @@ export class ServedConnection {
       if (performance.now() > until) return;
       // An answer wakes the client on the core that it came from: while we look for more there, it waits for us.
       if (count < 0) this.#shortcut.yield();
+    }
+  }
+
+  /** What the shortcut says; undefined where there is none, or where the client was killed: then the stream is closed. */
+  #past(use: (shortcut: Shortcut) => number): number | undefined {
+    if (this.#shortcut === undefined) return undefined;
+    try {
+      return use(this.#shortcut);
+    } catch {
+      this.#stream.destroy();
+      return undefined;
     }
   }
 
@@ -182,7 +194,9 @@ export class ServedConnection {
   /** Whether there is room for more; else the work goes on once the client has read. */
   #write(bytes: Uint8Array): boolean {
     if (this.#isOver || !this.#stream.writable) return false;
-    const sent = this.#stream.writableLength === 0 ? Math.max(this.#shortcut?.send(bytes) ?? 0, 0) : 0;
+    const sent =
+      this.#stream.writableLength === 0 ? Math.max(this.#past((shortcut) => shortcut.send(bytes)) ?? 0, 0) : 0;
+    if (this.#stream.destroyed) return false;
     if (sent === bytes.length || this.#stream.write(bytes.subarray(sent))) return true;
     this.#stream.pause();
     void once(this.#stream, "drain").then(
