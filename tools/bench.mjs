@@ -27,8 +27,8 @@ function did(program, args, env = process.env) {
 // pkcs11js is compiled here; Node's headers are Debian's, or those that belong to the node that runs this.
 const headers = [join(process.execPath, "../.."), "/usr"].find((at) => existsSync(join(at, "include/node/node.h")));
 const compiling = headers === undefined ? process.env : { ...process.env, npm_config_nodedir: headers };
-const isInstalled =
-  size !== "wire" && did("npm", ["ci", "--prefix", bench, "--ignore-scripts", "--no-audit", "--no-fund"]);
+const isAlone = size === "wire" || size === "soak";
+const isInstalled = !isAlone && did("npm", ["ci", "--prefix", bench, "--ignore-scripts", "--no-audit", "--no-fund"]);
 const isCompiled = isInstalled && did("npm", ["rebuild", "--prefix", bench, "pkcs11js"], compiling);
 if (!isCompiled && !isAlone)
   console.error("no rows for pkcs11js and graphene-pk11: pkcs11js could not be installed or compiled, see above");
