@@ -109,11 +109,31 @@ static void generate(CK_ULONG bits)
 
 static const char *label, *pin;
 static CK_OBJECT_HANDLE ec, rsa;
+static int logged_in;
+
+/* Handles of private objects end with the login. */
+static void ready(void)
+{
+	if (logged_in)
+		return;
+	login(pin);
+	ec = find_key("ec");
+	rsa = find_key("rsa");
+	logged_in = 1;
+}
 
 static void operate(const char *what)
 {
 	CK_SESSION_INFO info;
 
+	if (strcmp(what, "connect") == 0) {
+		/* p11-kit-client.so connects when it is initialised. */
+		check("C_Finalize", p11->C_Finalize(NULL));
+		begin(label);
+		logged_in = 0;
+		return;
+	}
+	ready();
 	if (strcmp(what, "info") == 0) {
 		check("C_GetSessionInfo", p11->C_GetSessionInfo(session, &info));
 	} else if (strcmp(what, "ecdsa") == 0) {
@@ -122,13 +142,10 @@ static void operate(const char *what)
 		sign(CKM_SHA256_RSA_PKCS, rsa);
 	} else if (strcmp(what, "login") == 0) {
 		check("C_Logout", p11->C_Logout(session));
-		login(pin);
+		logged_in = 0;
+		ready();
 	} else if (strcmp(what, "generate") == 0) {
 		generate(3072);
-	} else if (strcmp(what, "connect") == 0) {
-		/* p11-kit-client.so connects when it is initialised. */
-		check("C_Finalize", p11->C_Finalize(NULL));
-		begin(label);
 	} else {
 		fprintf(stderr, "driver: no operation %s\n", what);
 		exit(1);
@@ -185,9 +202,7 @@ int main(int argc, char **argv)
 	label = argv[2];
 	pin = argv[3];
 	begin(label);
-	login(pin);
-	ec = find_key("ec");
-	rsa = find_key("rsa");
+	ready();
 	puts("ready");
 	fflush(stdout);
 	while (scanf("%31s %ld", line, &count) == 2) {

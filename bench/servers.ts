@@ -69,11 +69,14 @@ export class Server {
     return { module: CLIENT_LIBRARY, environment: this.environment, label, pin, state };
   }
 
-  async stop(): Promise<void> {
-    if (this.#child.exitCode !== null || this.#child.signalCode !== null) return;
-    const ended = once(this.#child, "exit");
-    this.#child.kill("SIGTERM");
-    await ended;
+  /** Ends it. @returns its exit code; null where a signal ended it */
+  async stop(): Promise<number | null> {
+    if (this.#child.exitCode === null && this.#child.signalCode === null) {
+      const ended = once(this.#child, "exit");
+      this.#child.kill("SIGTERM");
+      await ended;
+    }
+    return this.#child.exitCode;
   }
 }
 

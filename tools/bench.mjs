@@ -1,4 +1,4 @@
-// npm run bench, bench:large, bench:wire: installs what is measured against, compiles the driver, bundles bench/ and runs it.
+// npm run bench, bench:large, bench:wire, soak:wire: installs what is measured against, compiles the driver, bundles bench/ and runs it.
 import { spawnSync } from "node:child_process";
 import { existsSync, mkdirSync } from "node:fs";
 import { join } from "node:path";
@@ -27,10 +27,10 @@ function did(program, args, env = process.env) {
 // pkcs11js is compiled here; Node's headers are Debian's, or those that belong to the node that runs this.
 const headers = [join(process.execPath, "../.."), "/usr"].find((at) => existsSync(join(at, "include/node/node.h")));
 const compiling = headers === undefined ? process.env : { ...process.env, npm_config_nodedir: headers };
-const isInstalled =
-  size !== "wire" && did("npm", ["ci", "--prefix", bench, "--ignore-scripts", "--no-audit", "--no-fund"]);
+const isAlone = size === "wire" || size === "soak";
+const isInstalled = !isAlone && did("npm", ["ci", "--prefix", bench, "--ignore-scripts", "--no-audit", "--no-fund"]);
 const isCompiled = isInstalled && did("npm", ["rebuild", "--prefix", bench, "pkcs11js"], compiling);
-if (!isCompiled && size !== "wire")
+if (!isCompiled && !isAlone)
   console.error("no rows for pkcs11js and graphene-pk11: pkcs11js could not be installed or compiled, see above");
 
 const out = join(bench, "dist");
@@ -38,7 +38,7 @@ mkdirSync(out, { recursive: true });
 const driver = join(out, "driver");
 if (!did("cc", ["-O2", "-I/usr/include/p11-kit-1", join(bench, "driver.c"), "-o", driver, "-ldl"])) process.exit(1);
 await build({
-  entryPoints: [join(bench, "main.ts"), join(bench, "worker.ts")],
+  entryPoints: ["main.ts", "worker.ts", "soak.ts", "soak-client.ts"].map((name) => join(bench, name)),
   outdir: out,
   bundle: true,
   splitting: true,
@@ -48,5 +48,8 @@ await build({
   packages: "external",
   logLevel: "warning",
 });
-const args = [join(out, "main.js"), root, driver, size, ...(isCompiled ? ["pkcs11js", "graphene"] : [])];
+const args =
+  size === "soak"
+    ? [join(out, "soak.js"), root, driver, ...process.argv.slice(3)]
+    : [join(out, "main.js"), root, driver, size, ...(isCompiled ? ["pkcs11js", "graphene"] : [])];
 process.exit(spawnSync(process.execPath, args, { stdio: "inherit" }).status ?? 1);

@@ -1,0 +1,79 @@
+/** Clients that are killed: nobody else hears of it. */
+import { mkdtempSync, rmSync } from "node:fs";
+import { connect, createServer, type Socket } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, expect, test } from "vitest";
+import { utf8 } from "../../src/codec/bytes.ts";
+import type { Cryptoki } from "../../src/cryptoki/port.ts";
+import { dialectOf } from "../../src/rpc/dialect.ts";
+import { encodeFrame } from "../../src/rpc/frames.ts";
+import { encodeRequest, type Fields } from "../../src/rpc/messages.ts";
+import { Connections } from "../../src/serving/connections.ts";
+import type { CallName } from "../../src/spec/calls.ts";
+
+let folder: string;
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), "keywright-killed-"));
+});
+afterEach(() => rmSync(folder, { recursive: true }));
+
+function frame(call: CallName, ...fields: Fields): Uint8Array {
+  return encodeFrame({ code: 1, options: new Uint8Array(), body: encodeRequest({ call, fields }, dialectOf(0)) });
+}
+
+const initialise = () => frame("C_Initialize", utf8("PRIVATE-GNOME-KEYRING-PKCS11-PROTOCOL-V-1"), 0, utf8("\0"));
+
+/** Serves one connection whose C_Logout is what is given; the client sends it and C_Initialize. */
+async function served(logout: (client: Socket) => unknown): Promise<readonly string[]> {
+  const calls: string[] = [];
+  let client: Socket | undefined;
+  const application: Cryptoki = {
+    call(fn) {
+      calls.push(fn);
+      return (fn === "C_Logout" ? logout(client!) : {}) as never;
+    },
+  };
+  const connections = new Connections({
+    applications: {
+      start: async () => ({ cryptoki: application, end: async () => undefined }),
+      close: async () => undefined,
+    },
+    layered: (inner) => inner,
+    report: (fault) => calls.push(fault),
+  });
+  const path = join(folder, "socket");
+  const ended = new Promise<void>((done) => {
+    const server = createServer({ pauseOnConnect: true }, (socket) => {
+      server.close();
+      void connections.serve(socket, { socket: path }).then(done);
+      socket.resume();
+    });
+    server.listen(path, () => {
+      client = connect(path, () => {
+        client!.write(Buffer.concat([Uint8Array.of(0), initialise(), frame("C_Logout", 1), frame("C_Logout", 1)]));
+      });
+      client.on("error", () => undefined);
+    });
+  });
+  await ended;
+  return calls;
+}
+
+test("a client that is gone when its answer comes costs nobody else a thing, and its sessions end", async () => {
+  const calls = await served((client) => {
+    // Node closes it at once, and the server's end learns of it in its next turn.
+    client.destroy();
+    return {};
+  });
+  expect(calls).toEqual(["C_Initialize", "C_Logout", "C_Finalize"]);
+});
+
+test("the same where the answer takes its time", async () => {
+  const calls = await served(async (client) => {
+    await Promise.resolve();
+    client.destroy();
+    return {};
+  });
+  expect(calls).toEqual(["C_Initialize", "C_Logout", "C_Finalize"]);
+});
