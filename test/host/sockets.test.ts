@@ -179,6 +179,19 @@ describe("listening", () => {
     expect(await hear(path)).toBe("second");
   });
 
+  test("a folder of ours is refused where everybody can put another in its place; a sticky bit forbids that", async () => {
+    const shared = join(folder, "shared");
+    mkdirSync(join(shared, "mine"), { recursive: true, mode: 0o700 });
+    chmodSync(shared, 0o777);
+    await expect(listenAt(createServer(), join(shared, "mine/s"))).rejects.toThrow(
+      `${shared}: everybody can write to it, and so put another folder in the place of`,
+    );
+    chmodSync(shared, 0o1777);
+    const server = createServer();
+    await (await listenAt(server, join(shared, "mine/s"))).remove();
+    server.close();
+  });
+
   test("a folder that others can write to is refused", async () => {
     for (const mode of [0o777, 0o1777, 0o770]) {
       const open = join(folder, mode.toString(8));

@@ -7,8 +7,9 @@ import { afterEach, beforeEach, expect, test } from "vitest";
 import { utf8 } from "../../src/codec/bytes.ts";
 import type { Cryptoki } from "../../src/cryptoki/port.ts";
 import { dialectOf } from "../../src/rpc/dialect.ts";
+import type { Fields } from "../../src/rpc/forms.ts";
 import { encodeFrame } from "../../src/rpc/frames.ts";
-import { encodeRequest, type Fields } from "../../src/rpc/messages.ts";
+import { encodeRequest } from "../../src/rpc/messages.ts";
 import { Connections } from "../../src/serving/connections.ts";
 import type { CallName } from "../../src/spec/calls.ts";
 
