@@ -12,10 +12,8 @@ import { CommandError } from "./errors.ts";
 
 /** How long the connection gets before it is looked after again, in ms. */
 const POLL_MS = 50;
-/** How long a command over the connection may take, in ms. */
-const COMMAND_MS = 30_000;
-/** The same, where the connection is gone and one more is made to tidy up, in s. */
-const TIDY_S = 5;
+/** How long a command over the connection may take, in ms; and over one that is made to tidy up, in s. */
+const [COMMAND_MS, TIDY_S] = [30_000, 5];
 
 /**
  * Ctrl-C goes to every process in the terminal's foreground, where ssh has to be to ask for a password; what is ignored
@@ -122,7 +120,7 @@ export class SshConnection {
     this.#isForwarded = false;
     // Of options ssh takes the first, of -S the last. With ControlPersist it would go to the background.
     const first = ["ControlMaster=yes", "ControlPersist=no", "ServerAliveInterval=15", "ServerAliveCountMax=3"];
-    const options = first.flatMap((option) => ["-o", option]);
+    const options = first.map((option) => `-o${option}`);
     const master = spawn("sh", ["-c", MASTER, "sh", ...options, ...words, "-S", this.#control, "--", destination], {
       stdio: ["pipe", "ignore", "inherit"],
       env: { ...process.env },
@@ -218,10 +216,9 @@ export class SshConnection {
     }
     // The connection is gone: over one more, that asks nothing. Somebody else's may be there by now.
     const { destination, words } = this.#options;
-    const first = ["BatchMode=yes", "ControlMaster=no", "ClearAllForwardings=yes", `ConnectTimeout=${TIDY_S}`];
-    const options = first.flatMap((option) => ["-o", option]);
+    const options = ["BatchMode=yes", "ControlMaster=no", "ClearAllForwardings=yes", `ConnectTimeout=${TIDY_S}`];
     await run("ssh", {
-      arguments: ["-q", ...options, ...words, "-S", "none", "--", destination, "sh -s"],
+      arguments: ["-q", ...options.map((option) => `-o${option}`), ...words, "-S", "none", "--", destination, "sh -s"],
       environment: readVariables(FOR_SSH),
       input: `${path}${IS_LIVE}is_live || ${remove}\n`,
       output: "return",
