@@ -1,13 +1,16 @@
 /** keywright forward, through OpenSSH's own server, to programs on the other side. */
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { existsSync, lstatSync, mkdirSync, readdirSync, rmSync } from "node:fs";
+import { existsSync, lstatSync, mkdirSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { resolve } from "node:path";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import { peer } from "../support/peers.ts";
 import { CLIENT, type Programs, type Running, rsaAndEc, USER_PIN } from "../support/programs.ts";
 import { type Sshd, startSshd } from "../support/sshd.ts";
 
 const isHere = peer("sshd") && peer("ssh-keygen") && peer("opensc") && peer("p11-kit-client");
+
+const COMMAND = resolve(import.meta.dirname, "../../dist/bin/keywright.js");
 
 describe.skipIf(!isHere)("keywright forward", () => {
   let programs: Programs;
@@ -49,6 +52,19 @@ describe.skipIf(!isHere)("keywright forward", () => {
   }
   /** Runs a line of shell on the other side. */
   const there = (line: string) => programs.run(["ssh", ...words(), sshd.destination, line]);
+  /** Leaves a socket that nobody listens at. */
+  async function leaveDead(path: string): Promise<void> {
+    const code = `require("node:net").createServer().listen(${JSON.stringify(path)}, () => console.log("there"))`;
+    const dead = spawn(process.execPath, ["-e", code], { stdio: ["ignore", "pipe", "inherit"] });
+    await once(dead.stdout, "data");
+    dead.kill("SIGKILL");
+    await once(dead, "exit");
+  }
+  /** The ssh that a command has the connection by. */
+  function connectionOf({ pid }: Running): number {
+    const children = readFileSync(`/proc/${pid}/task/${pid}/children`, "utf8").trim().split(" ").map(Number);
+    return children.find((child) => readFileSync(`/proc/${child}/comm`, "utf8") === "ssh\n")!;
+  }
 
   test("programs on the other side find the token, and need no PIN", async () => {
     const running = await forward();
@@ -143,11 +159,7 @@ describe.skipIf(!isHere)("keywright forward", () => {
 
   test("a socket that a dead server left there is replaced", async () => {
     mkdirSync(programs.path("far/p11-kit"), { recursive: true, mode: 0o700 });
-    const code = `require("node:net").createServer().listen(${JSON.stringify(socket)}, () => console.log("there"))`;
-    const dead = spawn(process.execPath, ["-e", code], { stdio: ["ignore", "pipe", "inherit"] });
-    await once(dead.stdout, "data");
-    dead.kill("SIGKILL");
-    await once(dead, "exit");
+    await leaveDead(socket);
     expect(existsSync(socket)).toBe(true);
     await forward();
     expect((await there(`pkcs11-tool --module ${CLIENT} --list-slots`)).out).toMatch(/token label +: demo\n/);
@@ -172,5 +184,114 @@ describe.skipIf(!isHere)("keywright forward", () => {
     expect((await there(`${line} pkcs11-tool --module ${CLIENT} --list-slots`)).out).toMatch(/token label +: demo\n/);
     await running.stop();
     expect(existsSync(path)).toBe(false);
+  });
+
+  describe.skipIf(!peer("expect"))("at a terminal", () => {
+    /** Plays a person to whom ssh is to ask for a passphrase; the words are expect's. */
+    async function play(...dialogue: string[]): Promise<{ out: string; before: string; after: string; code: string }> {
+      await programs.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "a passphrase", "-f", "locked"], { input: "y\n" });
+      sshd.authorise(programs.read("id.pub") + programs.read("locked.pub"));
+      const ssh = [...sshd.words, "-i", "locked"].map((word) => `--ssh=${word}`).join(" ");
+      const command = `${process.execPath} ${COMMAND} forward ${sshd.destination} --token demo --no-confirm ${ssh}`;
+      programs.write(
+        "around",
+        `trap : INT\nstty -a > before\n${command} --state ${programs.state}\necho $? > code\nstty -a > after\n`,
+      );
+      const script = ["set timeout 20", "spawn -noecho sh around", ...dialogue, "expect eof"].join("\n");
+      const { out } = await programs.run(["expect", "-"], { input: script });
+      return { out, before: programs.read("before"), after: programs.read("after"), code: programs.read("code") };
+    }
+    const CTRL_C = 'send -- "\\003"';
+
+    test("ssh asks, and after Ctrl-C there is no socket left, and no word of a new connection", async () => {
+      const { out, before, after, code } = await play(
+        'expect -ex "Enter passphrase for key"',
+        'send -- "a passphrase\\r"',
+        'expect -ex "p11-kit-client.so find them"',
+        CTRL_C,
+      );
+      expect(out).toContain("find them");
+      expect([code, out.match(/connect|error/g)]).toEqual(["130\n", null]);
+      expect(after).toBe(before);
+      expect(readdirSync(programs.path("far/p11-kit"))).toEqual([]);
+      expect(readdirSync(programs.path("run"))).toEqual([]);
+    });
+
+    test("Ctrl-C where ssh asks ends the command, and leaves the terminal as it was", async () => {
+      const { out, before, after, code } = await play('expect -ex "Enter passphrase for key"', CTRL_C);
+      expect(out).toContain("Enter passphrase");
+      expect([code, out.match(/connect|error/g)]).toEqual(["130\n", null]);
+      expect(after).toBe(before);
+      expect(readdirSync(programs.path("run"))).toEqual([]);
+    });
+  });
+
+  test("a connection that is killed is made again, and is as good", async () => {
+    const running = await forward();
+    process.kill(connectionOf(running), "SIGKILL");
+    await running.until(() => running.said.includes(`connected to ${sshd.destination} again\n`));
+    expect((await there(`pkcs11-tool --module ${CLIENT} --list-slots`)).out).toMatch(/token label +: demo\n/);
+    await running.stop();
+    expect(readdirSync(programs.path("far/p11-kit"))).toEqual([]);
+  });
+
+  test("ended while there is no connection, it leaves no socket either", async () => {
+    const running = await forward();
+    process.kill(connectionOf(running), "SIGKILL");
+    await running.until(() => running.said.includes("connecting again in"));
+    expect(existsSync(socket)).toBe(true);
+    expect((await running.stop()).code).toBe(143);
+    expect(readdirSync(programs.path("far/p11-kit"))).toEqual([]);
+  });
+
+  test("the connection ends with a command that is killed", async () => {
+    const running = await forward();
+    const connection = connectionOf(running);
+    await running.stop("SIGKILL");
+    await sshd.server.until(() => !existsSync(`/proc/${connection}`));
+    for (const left of readdirSync(programs.path("run"))) rmSync(programs.path(`run/${left}`), { recursive: true });
+    await forward();
+  });
+
+  test("ssh stays in the foreground, whatever ControlPersist says", async () => {
+    const running = await forward("demo", "--ssh=-oControlPersist=10m");
+    expect((await there(`pkcs11-tool --module ${CLIENT} --list-slots`)).out).toMatch(/token label +: demo\n/);
+    expect(running.said).not.toContain("ended");
+    expect((await running.stop()).code).toBe(143);
+    expect(existsSync(socket)).toBe(false);
+  });
+
+  test("a path with odd characters is taken as it is", async () => {
+    const path = programs.path("far/a b'\"%h+:\\$x[1]*é");
+    const running = await forward("demo", "--remote-socket", path);
+    expect(readdirSync(programs.path("far"))).toContain("a b'\"%h+:\\$x[1]*é");
+    const line = /for programs there: (.*)\n/.exec(running.said)![1]!;
+    expect((await there(`${line} pkcs11-tool --module ${CLIENT} --list-slots`)).out).toMatch(/token label +: demo\n/);
+    const second = await start("demo", "--no-confirm", "--no-audit", "--remote-socket", path).end();
+    expect(second.err).toContain(`another server listens on ${sshd.destination} at ${path}\n`);
+    await running.stop();
+    expect(existsSync(path)).toBe(false);
+  });
+
+  test("a live socket is no other one whose path is like it", async () => {
+    await forward("demo", "--no-audit", "--remote-socket", programs.path("far/likely"));
+    const path = programs.path("far/like.y");
+    await leaveDead(path);
+    await forward("demo", "--no-audit", "--remote-socket", path);
+  });
+
+  test.each([
+    ["a\nb", "is no absolute path"],
+    ["/tmp/a\nb", "has a control character"],
+    ["/tmp/$" + "{HOME}", 'has "${" in it, which ssh replaces'],
+    [`/${"é".repeat(54)}`, "is longer than a socket's path can be (107 bytes)"],
+  ])("the path %j is refused before anything is done", async (path, why) => {
+    const before = sshd.server.said;
+    const { code, err } = await start("demo", "--no-confirm", "--no-audit", "--remote-socket", path).end();
+    expect([code, err.split("\n")[0]]).toEqual([
+      64,
+      `keywright: error: --remote-socket: ${JSON.stringify(path)} ${why}`,
+    ]);
+    expect(sshd.server.said).toBe(before);
   });
 });

@@ -13,7 +13,7 @@ import { guard } from "../serving/guards.ts";
 import { SERVING_OPTIONS, workersOf } from "../serving/options.ts";
 import { ADDRESS_VARIABLE, addressOf, listenFor, privateFolder } from "../serving/socket.ts";
 import { findServed } from "../serving/tokens.ts";
-import { SshConnection } from "../ssh.ts";
+import { pathFault, SshConnection } from "../ssh.ts";
 import { chosenState } from "../surroundings.ts";
 import { SHELLS } from "../views/serve.ts";
 
@@ -48,6 +48,8 @@ const [FIRST_MS, LAST_MS] = [1000, 60_000];
 export async function run(input: Input<typeof spec>, io: Io): Promise<ExitCode> {
   const [destination] = input.words as [string];
   if (destination.startsWith("-")) throw new UsageError(`${JSON.stringify(destination)} is no host`);
+  const fault = input.remoteSocket === undefined ? undefined : pathFault(input.remoteSocket);
+  if (fault !== undefined) throw new UsageError(`--remote-socket: ${JSON.stringify(input.remoteSocket)} ${fault}`);
   const served = await findServed(input.token, "always", input, io);
   const guarded = await guard(served, withDefaults(input, destination, io), {}, io);
   // The process that connects is ssh, whoever is behind it.
@@ -56,13 +58,13 @@ export async function run(input: Input<typeof spec>, io: Io): Promise<ExitCode> 
   const local = join(folder, "pkcs11");
   const socket = await listenFor({ ...guarded, host }, local, workersOf(input, 1));
   const connection = new SshConnection({ destination, words: input.ssh, folder });
-  let remote: string | undefined;
+  let wasConnected = false;
   let isEnding = false;
   const forget = closeAtExit({
     isBusy: () => false,
     async close() {
       isEnding = true;
-      await connection.close(remote);
+      await connection.close();
       await socket.close();
       rmSync(folder, { recursive: true, force: true });
     },
@@ -73,23 +75,25 @@ export async function run(input: Input<typeof spec>, io: Io): Promise<ExitCode> 
         await connection.open();
         const place = await connection.prepare(input.remoteSocket);
         await connection.forward(place.path, local);
-        if (remote === undefined) tellPlace(destination, place, io);
+        if (!wasConnected) tellPlace(destination, place, io);
         else io.tell(`keywright: connected to ${destination} again`);
-        remote = place.path;
+        wasConnected = true;
         wait = FIRST_MS;
         await connection.ended;
       } catch (error) {
+        if (isEnding) break;
         // What fails at first is told at once; later, the other machine may only be away.
-        if (remote === undefined || isEnding || !(error instanceof CommandError)) throw error;
+        if (!wasConnected || !(error instanceof CommandError)) throw error;
         io.tell(`keywright: ${error.message}`);
-        await connection.close(undefined);
+        await connection.drop();
       }
       if (isEnding || input.once) break;
       io.tell(`keywright: the connection to ${destination} ended; connecting again in ${wait / 1000} s`);
       await delay(wait);
+      if (isEnding) break;
     }
   } finally {
-    await connection.close(remote);
+    await connection.close();
     await socket.close();
     rmSync(folder, { recursive: true, force: true });
     forget();
