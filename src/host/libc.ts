@@ -140,7 +140,14 @@ export function isOfNode(fd: number): boolean {
 const [O_ACCMODE, O_WRONLY] = [3, 1];
 
 function isWriting(fd: number): boolean {
-  const [, flags = "0"] = /^flags:\s*([0-7]+)/m.exec(readFileSync(`/proc/self/fdinfo/${fd}`, "utf8")) ?? [];
+  let said: string;
+  try {
+    said = readFileSync(`/proc/self/fdinfo/${fd}`, "utf8");
+  } catch {
+    // Kernels before 5.14 tell nobody but root, once the process is not dumpable.
+    return false;
+  }
+  const [, flags = "0"] = /^flags:\s*([0-7]+)/m.exec(said) ?? [];
   return (Number.parseInt(flags, 8) & O_ACCMODE) === O_WRONLY;
 }
 
