@@ -198,6 +198,14 @@ describe.skipIf(!hasPeers)("keywright serve", () => {
     expect([unknown.code, unknown.err]).toEqual([1, expect.stringContaining("keys")]);
   });
 
+  test("every signal that asks it to end leaves no socket", async () => {
+    for (const [signal, code] of Object.entries({ SIGHUP: 129, SIGINT: 130, SIGQUIT: 131, SIGTERM: 143 })) {
+      const { server } = await programs.serve(["demo"]);
+      const ended = await server.stop(signal as NodeJS.Signals);
+      expect([ended.code, ended.signal, existsSync(programs.path("run/s"))]).toEqual([code, null, false]);
+    }
+  });
+
   test("the audit log has each use, and its checkpoint is signed", async () => {
     const words = ["demo", "--unlock", "--audit", "audit.jsonl", "--audit-key", "ec"];
     const { server, env } = await programs.serve(words);
