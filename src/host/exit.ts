@@ -68,7 +68,7 @@ async function closeFully(it: InUse): Promise<void> {
 }
 
 /** The signals by which a person or the system ends a program, and the exit codes that shells give them. */
-const SIGNALS = { SIGHUP: 129, SIGINT: 130, SIGTERM: 143 } as const;
+const SIGNALS = { SIGHUP: 129, SIGINT: 130, SIGQUIT: 131, SIGTERM: 143 } as const;
 
 /** What SIGINT does here; undefined where it is left to the system. */
 let onInterrupt: (() => void) | undefined;
@@ -77,7 +77,7 @@ let onInterrupt: (() => void) | undefined;
 const onLoop = new Set<object>();
 
 /**
- * From now on SIGINT, SIGTERM and SIGHUP end the process by {@link exit}, a second one at once. They are noticed by the
+ * From now on SIGINT, SIGQUIT, SIGTERM and SIGHUP end the process by {@link exit}, a second one at once. They are noticed by the
  * event loop: a module that may block has to be called elsewhere (placement `thread` or `process`), but for Ctrl-C, see
  * {@link leaveInterrupt}.
  * @param first done before all else when a signal begins to end the process

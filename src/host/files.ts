@@ -9,6 +9,7 @@ import {
   constants,
   fchmodSync,
   fchownSync,
+  fstatSync,
   fsync,
   lstatSync,
   mkdirSync,
@@ -117,6 +118,31 @@ export async function writeAtomic(path: string, data: Uint8Array | string, optio
       ? ["make room and run it again; what was there before is as it was"]
       : ["look at the owner and mode of its folder"];
     throw new HostError(`cannot write ${path}: ${explainSystem(error)}`, { cause: error, hints });
+  }
+}
+
+/**
+ * Opens a file that is for ourselves alone, without emptying it; a new one is 0600. A link is followed; a device or pipe
+ * is what it is.
+ * @param flags of open(2), but for O_CREAT
+ * @returns its descriptor, and its permission bits where it is a regular file
+ * @throws a system error; HostError for a regular file of another user, who may open it to others at any time
+ */
+export function openOwnFile(path: string, flags: number): { fd: number; mode: number | undefined } {
+  const fd = openSync(path, flags | constants.O_CREAT, 0o600);
+  try {
+    const status = fstatSync(fd);
+    if (!status.isFile()) return { fd, mode: undefined };
+    const user = process.geteuid?.();
+    if (user !== undefined && status.uid !== user) {
+      throw new HostError(`${path}: found owner ${status.uid}, expected owner ${user}`, {
+        hints: ["name another file: its owner could read what is written there"],
+      });
+    }
+    return { fd, mode: status.mode & 0o777 };
+  } catch (error) {
+    closeSync(fd);
+    throw error;
   }
 }
 

@@ -29,6 +29,11 @@ export interface Libc {
   socket(domain: number, type: number, protocol: number): number;
   /** To a socket of this address, struct sockaddr. */
   sendto(fd: number, bytes: Uint8Array, length: number, flags: number, to: Uint8Array, size: number): number;
+  /** prctl(PR_SET_DUMPABLE): 0, or -1. Linux alone has it; elsewhere nothing is done. */
+  setDumpable(value: 0 | 1): number;
+  /** The process group in the foreground of a terminal, or -1. */
+  tcgetpgrp(fd: number): number;
+  getpgrp(): number;
   errno(): number;
 }
 
@@ -57,6 +62,7 @@ export const POLLIN = 1;
 
 const F_SETFD = 2;
 const F_DUPFD_CLOEXEC = process.platform === "darwin" ? 67 : 1030;
+const PR_SET_DUMPABLE = 4;
 const SOL_SOCKET = process.platform === "darwin" ? 0xffff : 1;
 const F_GETLK = 5;
 const F_WRLCK = 1;
@@ -98,9 +104,17 @@ export function libc(): Libc {
     yield: library.func("int sched_yield()") as Libc["yield"],
     socket: library.func("socket", "int", ["int", "int", "int"]) as Libc["socket"],
     sendto: library.func("sendto", "long", ["int", "void *", "size_t", "int", "void *", "uint32_t"]) as Libc["sendto"],
+    setDumpable: process.platform === "linux" ? dumpable(library) : () => 0,
+    tcgetpgrp: library.func("int tcgetpgrp(int fd)") as Libc["tcgetpgrp"],
+    getpgrp: library.func("int getpgrp()") as Libc["getpgrp"],
     errno: () => koffi.errno(),
   };
   return loaded;
+}
+
+function dumpable(library: ReturnType<typeof Koffi.load>): Libc["setDumpable"] {
+  const prctl = library.func("int prctl(int option, ...)") as (option: number, type: string, value: number) => number;
+  return (value) => prctl(PR_SET_DUMPABLE, "unsigned long", value);
 }
 
 /** The process that holds a record lock (fcntl(2)) on a part of a file; undefined if no other process does. */
@@ -126,7 +140,14 @@ export function isOfNode(fd: number): boolean {
 const [O_ACCMODE, O_WRONLY] = [3, 1];
 
 function isWriting(fd: number): boolean {
-  const [, flags = "0"] = /^flags:\s*([0-7]+)/m.exec(readFileSync(`/proc/self/fdinfo/${fd}`, "utf8")) ?? [];
+  let said: string;
+  try {
+    said = readFileSync(`/proc/self/fdinfo/${fd}`, "utf8");
+  } catch {
+    // Kernels before 5.14 tell nobody but root, once the process is not dumpable.
+    return false;
+  }
+  const [, flags = "0"] = /^flags:\s*([0-7]+)/m.exec(said) ?? [];
   return (Number.parseInt(flags, 8) & O_ACCMODE) === O_WRONLY;
 }
 

@@ -3,9 +3,10 @@
  * inherits no lock and no open file: Node opens its own close-on-exec, and those that it was started with are kept.
  * @module
  */
+import { closeSync, constants, openSync } from "node:fs";
 import { scrubbedEnvironment } from "./environment.ts";
 import { explainSystem, HostError } from "./errors.ts";
-import { keepDescriptors } from "./libc.ts";
+import { keepDescriptors, libc } from "./libc.ts";
 
 /** How long to read on after a child's end, in ms. */
 const DRAIN_MS = 500;
@@ -66,4 +67,31 @@ export async function run(program: string, options: RunOptions): Promise<RunResu
     child.stdin!.on("error", () => undefined);
     child.stdin!.end(options.input ?? "");
   });
+}
+
+/**
+ * From now on this process, all its threads, leaves no core file, and no other program of its user can read its memory:
+ * keys and PINs are in it. Programs that it starts are not meant. On Linux alone.
+ */
+export function keepMemory(): void {
+  if (libc().setDumpable(0) !== 0) {
+    throw new HostError(`prctl(PR_SET_DUMPABLE, 0): errno ${libc().errno()}, expected 0`, {
+      hints: ["let this service call prctl: its memory, with keys and PINs, could be read and dumped otherwise"],
+    });
+  }
+}
+
+/** Whether Ctrl-C at a terminal reaches us, and so the programs that we started, by itself. */
+export function isInForeground(): boolean {
+  let terminal: number;
+  try {
+    terminal = openSync("/dev/tty", constants.O_RDONLY | constants.O_NOCTTY);
+  } catch {
+    return false;
+  }
+  try {
+    return libc().tcgetpgrp(terminal) === libc().getpgrp();
+  } finally {
+    closeSync(terminal);
+  }
 }

@@ -1,6 +1,17 @@
 /** The audit log: its chain, its checkpoints, and what it survives. */
 import { generateKeyPairSync, sign, verify } from "node:crypto";
-import { appendFileSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import {
+  appendFileSync,
+  chmodSync,
+  chownSync,
+  existsSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, expect, onTestFinished, test } from "vitest";
@@ -63,6 +74,28 @@ describe("a log", () => {
       checkpoints: 4,
       proven: [{ first: 1, last: 12 }],
     });
+  });
+
+  test("that others can read or write is refused, and stays as it is; a new one is 0600", async () => {
+    const path = join(folder(), "audit.jsonl");
+    await write(path, 1);
+    expect(statSync(path).mode & 0o777).toBe(0o600);
+    const before = readFileSync(path, "utf8");
+    for (const mode of [0o640, 0o604, 0o620]) {
+      chmodSync(path, mode);
+      await expect(AuditLog.open({ path })).rejects.toThrow(`found mode ${mode.toString(8)}, expected 600`);
+      expect([readFileSync(path, "utf8"), statSync(path).mode & 0o777]).toEqual([before, mode]);
+    }
+    chmodSync(path, 0o600);
+    await write(path, 1);
+    expect(verifyLog([read(path)], { holds }).faults).toEqual([]);
+  });
+
+  test.runIf(process.getuid?.() === 0)("of another user is refused", async () => {
+    const path = join(folder(), "audit.jsonl");
+    await write(path, 1);
+    chownSync(path, 65534, 65534);
+    await expect(AuditLog.open({ path })).rejects.toThrow("found owner 65534, expected owner 0");
   });
 
   test("has nothing in it that a terminal obeys", async () => {
@@ -162,7 +195,7 @@ describe("after a crash", () => {
 
   test("in the first line of all, a log begins", async () => {
     const path = join(folder(), "audit.jsonl");
-    writeFileSync(path, '{"n":1,"prev":"00');
+    writeFileSync(path, '{"n":1,"prev":"00', { mode: 0o600 });
     await write(path, 1, { signer });
     expect(verifyLog([read(path)], { holds })).toMatchObject({ first: 1, faults: [], proven: [{ last: 3 }] });
   });

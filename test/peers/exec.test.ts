@@ -1,9 +1,12 @@
 /** keywright exec: what the program is given, and how it ends. */
-import { existsSync, readdirSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { dirname } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { peer } from "../support/peers.ts";
-import { CLIENT, type Programs, rsaAndEc, USER_PIN } from "../support/programs.ts";
+import { CLIENT, COMMAND, type Programs, rsaAndEc, USER_PIN } from "../support/programs.ts";
+
+const CORE_PATTERN = "/proc/sys/kernel/core_pattern";
+const corePattern = existsSync(CORE_PATTERN) ? readFileSync(CORE_PATTERN, "utf8") : undefined;
 
 describe.skipIf(!peer("opensc") || !peer("openssl-pkcs11") || !peer("p11-kit-client"))("keywright exec", () => {
   let programs: Programs;
@@ -60,17 +63,66 @@ describe.skipIf(!peer("opensc") || !peer("openssl-pkcs11") || !peer("p11-kit-cli
       return [ran.code, ran.signal];
     };
     for (const signal of ["TERM", "INT", "KILL"]) expect(await by(signal)).toEqual([null, `SIG${signal}`]);
-    // This one Node keeps for itself: then it is as shells say it.
-    expect(await by("USR1")).toEqual([138, null]);
   });
 
-  test("hands SIGTERM and SIGHUP on, and the program says how it ends", async () => {
-    for (const signal of ["SIGTERM", "SIGHUP"] as const) {
+  test("a program that crashes leaves no core file of keywright, and opens no debugger: 128 and the signal", async () => {
+    for (const [signal, code] of Object.entries({ SEGV: 139, ABRT: 134, QUIT: 131, XCPU: 152, USR1: 138 })) {
+      const ran = await programs.with(["sh", "-c", `ulimit -c 0; kill -${signal} $$`]);
+      expect([signal, ran.code, ran.signal, ran.err]).toEqual([signal, code, null, ""]);
+    }
+  });
+
+  // Elsewhere the kernel hands core files to a program, or to a folder of its own.
+  test.runIf(corePattern?.startsWith("core"))("no core file of its own is written; the program's may be", async () => {
+    const cores = () => readdirSync(programs.folder).filter((name) => name.startsWith("core"));
+    const limited = [process.execPath, COMMAND, "exec", "--state", programs.state, "--token", "demo", "--"];
+    const start = async (...program: string[]) => {
+      const running = programs.start(["sh", "-c", 'ulimit -c unlimited; exec "$@"', "sh", ...limited, ...program]);
+      await running.until(() => running.said.includes("ready"));
+      return running;
+    };
+    const crashed = await (await start("sh", "-c", "echo ready; kill -SEGV $$")).end();
+    expect([crashed.code, cores().length]).toEqual([139, 1]);
+    for (const name of cores()) rmSync(programs.path(name));
+    const running = await start("sh", "-c", "echo ready; read line; sleep 0.1");
+    const ended = await running.stop("SIGSEGV");
+    expect([ended.signal, cores()]).toEqual(["SIGSEGV", []]);
+    // It could not clear up.
+    for (const left of readdirSync(programs.path("run"))) rmSync(programs.path(`run/${left}`), { recursive: true });
+  });
+
+  test("a signal that is sent to it alone is the program's, which says how it ends", async () => {
+    for (const signal of ["SIGTERM", "SIGHUP", "SIGINT", "SIGQUIT"] as const) {
       const trap = `trap 'echo told; exit 9' ${signal.slice(3)}; echo ready; while :; do sleep 0.05; done`;
       const running = programs.startWith(["sh", "-c", trap]);
       await running.until(() => running.said.includes("ready"));
       const ran = await running.stop(signal);
       expect([ran.code, ran.out]).toEqual([9, "ready\ntold\n"]);
+      expect(readdirSync(programs.path("run"))).toEqual([]);
+    }
+  });
+
+  test("Ctrl-C and Ctrl-\\ at a terminal reach the program once, without keywright", async () => {
+    const trap = `trap 'echo told' INT QUIT; echo ready; n=0; while [ $n -lt 20 ]; do sleep 0.05; n=$((n+1)); done; exit 9`;
+    programs.write("trap.sh", trap);
+    const words = [
+      process.execPath,
+      COMMAND,
+      "exec",
+      "--state",
+      programs.state,
+      "--token",
+      "demo",
+      "--",
+      "sh",
+      "trap.sh",
+    ];
+    for (const key of ["\\003", "\\034"]) {
+      const typed = `while ! grep -q ready seen; do sleep 0.05; done; printf '${key}'; sleep 1.5`;
+      programs.write("seen", "");
+      const script = `(${typed}) | script -qefc "exec ${words.join(" ")}" seen`;
+      const ran = await programs.run(["sh", "-c", script]);
+      expect([ran.code, ran.out.match(/told/g)?.length]).toEqual([9, 1]);
     }
   });
 

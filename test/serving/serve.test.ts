@@ -1,5 +1,5 @@
 /** keywright serve, as its clients see it. Needs dist. */
-import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
+import { chmodSync, chownSync, existsSync, readdirSync, readFileSync, statSync, symlinkSync } from "node:fs";
 import { createConnection, createServer, type Socket } from "node:net";
 import { setTimeout as delay } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest";
@@ -232,6 +232,14 @@ describe.skipIf(!hasPeers)("keywright serve", () => {
     expect([unknown.code, unknown.err]).toEqual([1, expect.stringContaining("keys")]);
   });
 
+  test("every signal that asks it to end leaves no socket", async () => {
+    for (const [signal, code] of Object.entries({ SIGHUP: 129, SIGINT: 130, SIGQUIT: 131, SIGTERM: 143 })) {
+      const { server } = await programs.serve(["demo"]);
+      const ended = await server.stop(signal as NodeJS.Signals);
+      expect([ended.code, ended.signal, existsSync(programs.path("run/s"))]).toEqual([code, null, false]);
+    }
+  });
+
   test("the audit log has each use, and its checkpoint is signed", async () => {
     const words = ["demo", "--unlock", "--audit", "audit.jsonl", "--audit-key", "ec"];
     const { server, env } = await programs.serve(words);
@@ -375,5 +383,33 @@ describe.skipIf(!hasPeers)("keywright trace", () => {
     expect(own.err).toContain("C_Login(session 1, userType CKU_USER, pin");
     expect(own.err).not.toContain(USER_PIN);
     expect(own.err).not.toContain(Buffer.from(USER_PIN).toString("hex"));
+  });
+
+  test("a file that is there is ours alone before a line is in it; another user's is refused", async () => {
+    programs.write("old.trace", "what was there before\n".repeat(10_000));
+    chmodSync(programs.path("old.trace"), 0o666);
+    symlinkSync("old.trace", programs.path("link.trace"));
+    const { code } = await trace("--out", "link.trace");
+    expect(code).toBe(0);
+    expect(statSync(programs.path("old.trace")).mode & 0o777).toBe(0o600);
+    expect(programs.read("old.trace")).not.toContain("before");
+    expect(programs.read("old.trace")).toContain("C_SignInit");
+    if (process.getuid?.() !== 0) return;
+    programs.write("other.trace", "theirs");
+    chownSync(programs.path("other.trace"), 65534, 65534);
+    const refused = await trace("--out", "other.trace");
+    expect([refused.code, refused.err]).toEqual([1, expect.stringContaining("found owner 65534, expected owner 0")]);
+    expect(programs.read("other.trace")).toBe("theirs");
+  });
+
+  test.runIf(existsSync("/dev/full"))("a disk that is full is told once; the program goes on to its end", async () => {
+    const words = [...sign.slice(0, -1), "sig-full"];
+    const ran = await programs.keywright(["trace", "--token", "demo", "--out", "/dev/full", "--", ...words]).end();
+    expect(ran.code).toBe(1);
+    expect(ran.err.match(/^keywright: .*$/gm)).toEqual([
+      "keywright: error: the trace in /dev/full ends here: the disk is full (ENOSPC)",
+    ]);
+    expect(statSync(programs.path("sig-full")).size).toBe(256);
+    expect(readdirSync(programs.path("run")).filter((name) => name.startsWith("exec-"))).toEqual([]);
   });
 });

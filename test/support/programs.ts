@@ -8,7 +8,8 @@ import { setTimeout as delay } from "node:timers/promises";
 import { peerPath } from "./peers.ts";
 import { World } from "./world.ts";
 
-const COMMAND = resolve(import.meta.dirname, "../../dist/bin/keywright.js");
+/** The built command. */
+export const COMMAND: string = resolve(import.meta.dirname, "../../dist/bin/keywright.js");
 
 /** What programs load. */
 export const CLIENT: string = peerPath("p11-kit-client") ?? "p11-kit-client.so";

@@ -11,7 +11,7 @@ export const spec = command({
   summary: "print the library that programs load to use what keywright serve or exec offers",
   options: {},
   notes: ["It is p11-kit's client, p11-kit-client.so. It finds its server by P11_KIT_SERVER_ADDRESS."],
-  examples: ["keywright exec demo -- sh -c 'pkcs11-tool --module \"$(keywright module-path)\" -O'"],
+  examples: ["keywright exec --token demo -- sh -c 'pkcs11-tool --module \"$(keywright module-path)\" -O'"],
 });
 
 export async function run(_input: Input<typeof spec>, io: Io): Promise<ExitCode> {

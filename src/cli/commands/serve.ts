@@ -7,6 +7,7 @@ import { Duplex } from "node:stream";
 import { notifyServiceManager, takeActivated } from "../../host/activation.ts";
 import { closeAtExit } from "../../host/exit.ts";
 import { runtimeFolder } from "../../host/folders.ts";
+import { keepMemory } from "../../host/processes.ts";
 import { Connections } from "../../serving/connections.ts";
 import { makeService } from "../../serving/service.ts";
 import { command, EXIT, type ExitCode, flag, type Input, offering, text } from "../command.ts";
@@ -85,6 +86,7 @@ export async function run(input: Input<typeof spec>, io: Io): Promise<ExitCode> 
 }
 
 async function serveStdio({ plan, host, close }: Guarded): Promise<ExitCode> {
+  keepMemory();
   const report = (fault: string, error: unknown) => host.report(fault, error instanceof Error ? error.message : "", []);
   const connections = new Connections(await makeService(plan, { ...host, report }));
   const finish = async () => {

@@ -2,13 +2,15 @@
  * `keywright trace`
  * @module
  */
-import { closeSync, openSync, writeSync } from "node:fs";
-import { explainSystem } from "../../host/errors.ts";
+import { closeSync, constants, fchmodSync, ftruncateSync, writeFileSync } from "node:fs";
+import { explainSystem, HostError } from "../../host/errors.ts";
+import { openOwnFile } from "../../host/files.ts";
 import { TraceSummary } from "../../layers/trace/summary.ts";
 import { callText } from "../../layers/trace/text.ts";
 import type { TracedCall } from "../../layers/trace/trace.ts";
-import { command, type ExitCode, flag, type Input, text } from "../command.ts";
+import { command, EXIT, type ExitCode, flag, type Input, text } from "../command.ts";
 import { CommandError } from "../errors.ts";
+import { OWNER_ALONE } from "../files.ts";
 import type { Io } from "../io.ts";
 import { guard } from "../serving/guards.ts";
 import { workersOf } from "../serving/options.ts";
@@ -29,7 +31,7 @@ export const spec = command({
   notes: [
     ...PROGRAM_NOTES,
     "With --module, the calls that the program makes to that library; it is loaded in a process of its own.",
-    "Ends as the program does: with its exit code, or by its signal.",
+    "Ends as the program does: with its exit code, or by its signal; with 1 where FILE could not be written to the end.",
   ],
   examples: [
     'keywright trace --token demo -- pkcs11-tool --module "$(keywright module-path)" -O',
@@ -51,24 +53,62 @@ export async function run(input: Input<typeof spec>, io: Io): Promise<ExitCode> 
     },
   };
   let end: End;
+  let isWhole = false;
   try {
     end = await runServed({ ...guarded, host }, input.words, workersOf(input, 1));
   } finally {
     const functions = summary.rows();
     out.line(input.json ? JSON.stringify({ schema: "keywright/trace/1", functions }) : summaryText(functions));
-    out.close();
+    isWhole = out.close();
   }
-  return endAs(end, io);
+  return isWhole ? endAs(end, io) : EXIT.failed;
 }
 
-/** Where the trace goes: lines as they come, so that what a program does before it hangs is there. */
-function outputOf(path: string | undefined, io: Io): { line(text: string): void; close(): void } {
-  if (path === undefined) return { line: (line) => io.tell(line), close: () => undefined };
-  let fd: number;
+interface Output {
+  line(text: string): void;
+  /** Answers whether all of it was written. */
+  close(): boolean;
+}
+
+/**
+ * Where the trace goes: lines as they come, so that what a program does before it hangs is there. One that cannot be
+ * written any more is told once, and ends there; the program goes on.
+ */
+function outputOf(path: string | undefined, io: Io): Output {
+  if (path === undefined) return { line: (line) => io.tell(line), close: () => true };
+  const fd = openOutput(path);
+  let isWhole = true;
+  const attempt = (write: () => void) => {
+    try {
+      write();
+    } catch (error) {
+      if (isWhole) io.tell(`keywright: error: the trace in ${path} ends here: ${explainSystem(error)}`);
+      isWhole = false;
+    }
+  };
+  return {
+    line(line) {
+      // Writes a line to its end, or fails; a part of one may be left.
+      if (isWhole) attempt(() => writeFileSync(fd, `${line}\n`));
+    },
+    close() {
+      attempt(() => closeSync(fd));
+      return isWhole;
+    },
+  };
+}
+
+/** What stands there already is ours alone before the first line is written. */
+function openOutput(path: string): number {
   try {
-    fd = openSync(path, "w", 0o600);
+    const { fd, mode } = openOwnFile(path, constants.O_WRONLY);
+    if (mode !== undefined) {
+      fchmodSync(fd, OWNER_ALONE);
+      ftruncateSync(fd);
+    }
+    return fd;
   } catch (error) {
+    if (error instanceof HostError) throw error;
     throw new CommandError(`cannot write the trace to ${path}: ${explainSystem(error)}`);
   }
-  return { line: (line) => void writeSync(fd, `${line}\n`), close: () => closeSync(fd) };
 }

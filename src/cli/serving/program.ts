@@ -8,6 +8,7 @@ import { constants } from "node:os";
 import { join } from "node:path";
 import { explainSystem } from "../../host/errors.ts";
 import { closeAtExit } from "../../host/exit.ts";
+import { isInForeground } from "../../host/processes.ts";
 import type { ExitCode } from "../command.ts";
 import { flag, texts } from "../command.ts";
 import { CommandError } from "../errors.ts";
@@ -65,11 +66,18 @@ export async function runServed(guarded: Guarded, words: readonly string[], work
 }
 
 /**
+ * The signals that end a process and do no more. Others would leave a core file of ours, with keys and PINs in it, or are
+ * Node's own: SIGUSR1 opens its debugger.
+ */
+const PLAIN_ENDS: readonly NodeJS.Signals[] = ["SIGHUP", "SIGINT", "SIGKILL", "SIGTERM", "SIGALRM", "SIGUSR2"];
+
+/**
  * Ends as a program did: as if it had run in our place, so that who waits for us may look at how it ended.
- * @returns its exit code; 128 and the number of a signal that Node ignores, or keeps for itself
+ * @returns its exit code; 128 and the number of a signal that is none of {@link PLAIN_ENDS}
  */
 export async function endAs(end: End, io: Io): Promise<ExitCode> {
   if (typeof end === "number") return end as ExitCode;
+  if (!PLAIN_ENDS.includes(end)) return (128 + constants.signals[end]) as ExitCode;
   await io.told();
   process.removeAllListeners(end);
   process.kill(process.pid, end);
@@ -99,15 +107,17 @@ init = 1
   return { OPENSSL_CONF: path };
 }
 
-const SIGNALS = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
+const SIGNALS = ["SIGINT", "SIGQUIT", "SIGTERM", "SIGHUP"] as const;
+/** Those that a key at the terminal sends to all that run in its foreground. */
+const BY_KEY: readonly NodeJS.Signals[] = ["SIGINT", "SIGQUIT"];
 
 /** Runs it to its end, and hands on the signals that would end us: it is the program that decides what they mean. */
 async function runProgram(program: string, words: readonly string[], env: NodeJS.ProcessEnv): Promise<End> {
   let child: ChildProcess | undefined;
   let early: NodeJS.Signals | undefined;
-  // Ctrl-C reaches it without us.
   const hand = (signal: NodeJS.Signals) => {
-    if (signal === "SIGINT") return;
+    // Ctrl-C reaches it without us.
+    if (BY_KEY.includes(signal) && isInForeground()) return;
     if (child === undefined) early = signal;
     else child.kill(signal);
   };

@@ -8,6 +8,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { makePrivateFolder } from "../../host/files.ts";
 import { runtimeFolder } from "../../host/folders.ts";
+import { keepMemory } from "../../host/processes.ts";
 import { listenAt } from "../../host/sockets.ts";
 import { findLibrary } from "../../native/module/discovery.ts";
 import { ModuleError } from "../../native/module/errors.ts";
@@ -56,6 +57,7 @@ export interface ServedSocket {
  * @throws HostError for a path that cannot be had
  */
 export async function listenFor(guarded: Guarded, at: string | number, workers: number): Promise<ServedSocket> {
+  keepMemory();
   const server = createServer({ pauseOnConnect: true });
   const closed = new Promise<void>((done) => server.once("close", done));
   const file = typeof at === "string" ? await listenAt(server, at) : undefined;

@@ -2,12 +2,12 @@
  * The audit log of a process: one file, one writer, one chain. Threads send their entries to the one that keeps it.
  * @module
  */
-import { closeSync, constants, fsync, ftruncateSync, openSync, renameSync, writeSync } from "node:fs";
+import { closeSync, constants, fsync, ftruncateSync, renameSync, writeSync } from "node:fs";
 import { basename, dirname } from "node:path";
 import { promisify } from "node:util";
 import type { Awaitable } from "../../cryptoki/port.ts";
 import { explainSystem, HostError } from "../../host/errors.ts";
-import { makePrivateFolder, syncFolder } from "../../host/files.ts";
+import { makePrivateFolder, openOwnFile, syncFolder } from "../../host/files.ts";
 import { holdLock } from "../../host/locks.ts";
 import {
   AUDIT_FORMAT,
@@ -284,6 +284,15 @@ export class AuditLog {
   }
 }
 
+/**
+ * A log that others can read or write is refused, and not closed to them in silence: whoever opened it to a collector has
+ * to know that the next file, after rotation, will not be.
+ */
 function open(path: string): number {
-  return openSync(path, constants.O_RDWR | constants.O_CREAT, 0o600);
+  const { fd, mode = 0 } = openOwnFile(path, constants.O_RDWR);
+  if ((mode & 0o077) === 0) return fd;
+  closeSync(fd);
+  throw new HostError(`the audit log ${path}: found mode ${mode.toString(8)}, expected 600`, {
+    hints: [`chmod 600 ${path}, after a look at who wrote it: keywright audit verify`],
+  });
 }
