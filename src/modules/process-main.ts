@@ -8,7 +8,7 @@ import { type NativeModuleOptions, type NativeProvider, nativeModule } from "../
 import { type AnswerMessage, type CallMessage, LOADED, toFailure } from "./messages.ts";
 
 // Ctrl-C reaches the whole foreground group; it is the parent that decides.
-for (const signal of ["SIGINT", "SIGHUP"] as const) process.on(signal, () => {});
+for (const signal of ["SIGINT", "SIGHUP", "SIGQUIT"] as const) process.on(signal, () => {});
 
 function answer(message: AnswerMessage): void {
   // A parent that is gone gets no answer; "disconnect" below deals with that.

@@ -5,7 +5,6 @@ import { closeSync, lstatSync, mkdtempSync, openSync, rmSync } from "node:fs";
 import { connect, createServer, type Server } from "node:net";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
-import { createInterface } from "node:readline";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { notifyServiceManager, takeActivated } from "../../src/host/activation.ts";
 import { listenAt } from "../../src/host/sockets.ts";
