@@ -34,7 +34,7 @@ const ENDED = 128 + constants.signals.SIGTERM;
  * What SoftHSM2 answers now and then where other processes log in to the same token, loaded by programs themselves too: it
  * reads its files while another writes them. And pkcs11-tool asks it for what it has just ended.
  */
-const OF_SOFTHSM = /\b0x5\b|CKR_GENERAL_ERROR|no token|CKR_TOKEN_NOT_RECOGNIZED|C_SignUpdate failed/;
+const OF_SOFTHSM = /\b0x5\b|CKR_GENERAL_ERROR|no token|No slots|CKR_TOKEN_NOT_RECOGNIZED|C_SignUpdate failed/;
 
 /** What was said of each object last: `+` that it is there, `-` that it is gone, with `?` that this may be. */
 const objects = new Map<string, string>();

@@ -11,7 +11,7 @@ import { LOCK_EX, LOCK_NB, libc } from "./libc.ts";
 
 /** EAGAIN, which is also EWOULDBLOCK, on Linux. */
 const EAGAIN = 11;
-const POLL_MS = 50;
+const POLL_MS = 5;
 
 export interface LockOptions {
   /** The folder of the lock files; made when missing. */
@@ -30,12 +30,12 @@ export interface LockOptions {
  */
 export async function withLocks<T>(names: readonly string[], options: LockOptions, use: () => Promise<T>): Promise<T> {
   makePrivateFolder(options.folder);
-  const held: number[] = [];
+  const held: (() => void)[] = [];
   try {
     for (const name of [...new Set(names)].sort()) held.push(await take(name, options));
     return await use();
   } finally {
-    for (const fd of held.reverse()) closeSync(fd);
+    for (const release of held.reverse()) release();
   }
 }
 
@@ -46,14 +46,66 @@ export async function withLocks<T>(names: readonly string[], options: LockOption
  */
 export async function holdLock(name: string, options: LockOptions): Promise<() => void> {
   makePrivateFolder(options.folder);
-  const fd = await take(name, options);
-  return () => closeSync(fd);
+  return take(name, options);
+}
+
+/** When those of this thread who came last for a lock let go of it, by its path. */
+const turns = new Map<string, Promise<void>>();
+
+/**
+ * Takes a lock, first come, first served within this thread: where many wait, each would look when another has just taken
+ * it, and some would never get it.
+ * @returns what lets go of it
+ */
+async function take(name: string, options: LockOptions): Promise<() => void> {
+  const path = join(options.folder, `${name}.lock`);
+  const before = turns.get(path);
+  let pass = () => {};
+  const mine = new Promise<void>((resolve) => {
+    pass = resolve;
+  });
+  turns.set(path, mine);
+  const release = () => {
+    if (turns.get(path) === mine) turns.delete(path);
+    pass();
+  };
+  const wait = options.waitMs ?? 60_000;
+  if (before !== undefined && !(await isOver(before, wait))) {
+    // Whoever comes next still waits for who has it.
+    void before.then(release);
+    throw stays(path, "another call of this process");
+  }
+  // Other threads and processes look for it every so often: one with many who wait leaves them a chance.
+  if (before !== undefined) await sleep(POLL_MS + 1);
+  try {
+    const fd = await takeFile(path, options, Date.now() + wait);
+    return () => {
+      closeSync(fd);
+      release();
+    };
+  } catch (error) {
+    release();
+    throw error;
+  }
+}
+
+/** Whether it is over within this time, in ms. */
+async function isOver(before: Promise<void>, ms: number): Promise<boolean> {
+  const late = new AbortController();
+  const isLate = sleep(ms, true, { signal: late.signal }).catch(() => true);
+  const over = await Promise.race([before.then(() => true), isLate.then(() => false)]);
+  late.abort();
+  return over;
+}
+
+function stays(path: string, holder: string): HostError {
+  return new HostError(`${path} stays locked by ${holder}`, {
+    hints: ["wait for it to end, or end it, and try again"],
+  });
 }
 
 /** Files of a line: waiting for a thread for each of opening, noting and closing would take longer than that itself. */
-async function take(name: string, options: LockOptions): Promise<number> {
-  const path = join(options.folder, `${name}.lock`);
-  const deadline = Date.now() + (options.waitMs ?? 60_000);
+async function takeFile(path: string, options: LockOptions, deadline: number): Promise<number> {
   let told = false;
   let fd: number;
   try {
@@ -67,11 +119,7 @@ async function take(name: string, options: LockOptions): Promise<number> {
       const holder = readHolder(fd) || "another process";
       if (!told) options.onWait?.(holder);
       told = true;
-      if (Date.now() >= deadline) {
-        throw new HostError(`${path} stays locked by ${holder}`, {
-          hints: ["wait for it to end, or end it, and try again"],
-        });
-      }
+      if (Date.now() >= deadline) throw stays(path, holder);
       await sleep(POLL_MS);
     }
     // Cut off behind, not emptied before: ext4 writes a file that was emptied to the disk when it is closed, 0.5 ms or more.

@@ -270,8 +270,12 @@ export class ServedConnection {
     this.#isClosing = true;
     this.#waiting.length = 0;
     try {
-      if (this.#pending !== "C_WaitForSlotEvent") await this.#answered;
+      const pending = this.#pending;
+      // Of a login that waits for others, nothing is to come; one that was sent has its outcome noted, and is waited for.
+      const isLogin = pending === "C_Login" || pending === "C_LoginUser";
+      if (!isLogin && pending !== "C_WaitForSlotEvent") await this.#answered;
       if (this.#isInitialised) await this.#application.call("C_Finalize", {});
+      if (isLogin) await this.#answered;
     } catch (error) {
       this.#report("the sessions of a client that is gone could not be ended", error);
     }

@@ -25,14 +25,23 @@ function frame(call: CallName, ...fields: Fields): Uint8Array {
 
 const initialise = () => frame("C_Initialize", utf8("PRIVATE-GNOME-KEYRING-PKCS11-PROTOCOL-V-1"), 0, utf8("\0"));
 
-/** Serves one connection whose C_Logout is what is given; the client sends it and C_Initialize. */
-async function served(logout: (client: Socket) => unknown): Promise<readonly string[]> {
+/** Serves one connection whose call is answered as is given; the client sends it twice, after C_Initialize. */
+async function served(
+  call: "C_Logout" | "C_Login",
+  answer: (client: Socket, finalised: Promise<void>) => unknown,
+  ...fields: Fields
+): Promise<readonly string[]> {
   const calls: string[] = [];
   let client: Socket | undefined;
+  let finalise = () => {};
+  const finalised = new Promise<void>((done) => {
+    finalise = done;
+  });
   const application: Cryptoki = {
     call(fn) {
       calls.push(fn);
-      return (fn === "C_Logout" ? logout(client!) : {}) as never;
+      if (fn === "C_Finalize") finalise();
+      return (fn === call ? answer(client!, finalised) : {}) as never;
     },
   };
   const connections = new Connections({
@@ -52,9 +61,9 @@ async function served(logout: (client: Socket) => unknown): Promise<readonly str
     });
     server.listen(path, () => {
       client = connect(path, () => {
-        client!.write(Buffer.concat([Uint8Array.of(0), initialise(), frame("C_Logout", 1), frame("C_Logout", 1)]));
+        client!.write(Buffer.concat([Uint8Array.of(0), initialise(), frame(call, ...fields), frame(call, ...fields)]));
       });
-      client.on("error", () => undefined);
+      client.on("error", () => undefined).resume();
     });
   });
   await ended;
@@ -62,19 +71,42 @@ async function served(logout: (client: Socket) => unknown): Promise<readonly str
 }
 
 test("a client that is gone when its answer comes costs nobody else a thing, and its sessions end", async () => {
-  const calls = await served((client) => {
-    // Node closes it at once, and the server's end learns of it in its next turn.
-    client.destroy();
-    return {};
-  });
+  const calls = await served(
+    "C_Logout",
+    (client) => {
+      // Node closes it at once, and the server's end learns of it in its next turn.
+      client.destroy();
+      return {};
+    },
+    1,
+  );
   expect(calls).toEqual(["C_Initialize", "C_Logout", "C_Finalize"]);
 });
 
 test("the same where the answer takes its time", async () => {
-  const calls = await served(async (client) => {
-    await Promise.resolve();
-    client.destroy();
-    return {};
-  });
+  const calls = await served(
+    "C_Logout",
+    async (client) => {
+      await Promise.resolve();
+      client.destroy();
+      return {};
+    },
+    1,
+  );
   expect(calls).toEqual(["C_Initialize", "C_Logout", "C_Finalize"]);
+});
+
+test("a login that waits is given up with its client, so that those behind it come sooner", async () => {
+  const calls = await served(
+    "C_Login",
+    async (client, finalised) => {
+      setTimeout(() => client.destroy(), 10);
+      await finalised;
+      return {};
+    },
+    1,
+    1,
+    utf8("1234"),
+  );
+  expect(calls).toEqual(["C_Initialize", "C_Login", "C_Finalize"]);
 });
