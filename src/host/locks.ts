@@ -49,8 +49,8 @@ export async function holdLock(name: string, options: LockOptions): Promise<() =
   return take(name, options);
 }
 
-/** When those of this thread who came last for a lock let go of it, by its path. */
-const turns = new Map<string, Promise<void>>();
+/** Who came last for a lock in this thread, by its path, and when they let go of it. */
+const turns = new Map<string, { readonly over: Promise<void>; readonly holder: string }>();
 
 /**
  * Takes a lock, first come, first served within this thread: where many wait, each would look when another has just taken
@@ -64,16 +64,18 @@ async function take(name: string, options: LockOptions): Promise<() => void> {
   const mine = new Promise<void>((resolve) => {
     pass = resolve;
   });
-  turns.set(path, mine);
+  const turn = { over: mine, holder: `process ${process.pid}: ${options.purpose}` };
+  turns.set(path, turn);
   const release = () => {
-    if (turns.get(path) === mine) turns.delete(path);
+    if (turns.get(path) === turn) turns.delete(path);
     pass();
   };
   const wait = options.waitMs ?? 60_000;
-  if (before !== undefined && !(await isOver(before, wait))) {
+  if (before !== undefined) options.onWait?.(before.holder);
+  if (before !== undefined && !(await isOver(before.over, wait))) {
     // Whoever comes next still waits for who has it.
-    void before.then(release);
-    throw stays(path, "another call of this process");
+    void before.over.then(release);
+    throw stays(path, before.holder);
   }
   // Other threads and processes look for it every so often: one with many who wait leaves them a chance.
   if (before !== undefined) await sleep(POLL_MS + 1);
