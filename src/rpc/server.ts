@@ -70,6 +70,8 @@ export class ServedConnection {
   #pending: FunctionName | undefined;
   /** When its answer was sent, where it did not come at once. */
   #answered: Promise<void> = Promise.resolve();
+  /** Whether answers wait for the client to read: nothing more is read from it, nor answered, until it has. */
+  #isFull = false;
   #isClosing = false;
   #isOver = false;
   /** When the connection is closed, and its application finalised. */
@@ -119,7 +121,7 @@ export class ServedConnection {
     this.#take(chunk);
     if (this.#shortcut === undefined) return;
     const until = performance.now() + LONGEST_MS;
-    for (let tries = 0; tries < TRIES && this.#pending === undefined && !this.#isClosing; tries += 1) {
+    for (let tries = 0; tries < TRIES && this.#isListening; tries += 1) {
       if (tries > 0 && turns.inRow < ALONE && !this.#frames.isWithin) return;
       const count = this.#shortcut.receive(buffer);
       // The end is the stream's to notice.
@@ -133,6 +135,10 @@ export class ServedConnection {
       // An answer wakes the client on the core that it came from: while we look for more there, it waits for us.
       if (count < 0) this.#shortcut.yield();
     }
+  }
+
+  get #isListening(): boolean {
+    return this.#pending === undefined && !this.#isFull && !this.#isClosing;
   }
 
   /** What goes wrong with one connection, for a fault of ours, ends that one. */
@@ -172,7 +178,7 @@ export class ServedConnection {
 
   /** Answers what has arrived, as long as there are answers at once and the client takes them. */
   #work(): void {
-    while (this.#pending === undefined && !this.#isOver) {
+    while (this.#pending === undefined && !this.#isFull && !this.#isOver) {
       const frame = this.#waiting.shift();
       if (frame === undefined) {
         if (this.#isClosing) this.#stream.end(() => this.#stream.destroy());
@@ -201,9 +207,13 @@ export class ServedConnection {
     if (this.#isOver || !this.#stream.writable) return false;
     const sent = this.#stream.writableLength === 0 ? Math.max(this.#shortcut?.send(bytes) ?? 0, 0) : 0;
     if (sent === bytes.length || this.#stream.write(bytes.subarray(sent))) return true;
+    this.#isFull = true;
     this.#stream.pause();
     void once(this.#stream, "drain").then(
-      () => this.#contained(() => this.#work()),
+      () => {
+        this.#isFull = false;
+        this.#contained(() => this.#work());
+      },
       () => undefined,
     );
     return false;

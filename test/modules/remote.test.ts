@@ -193,6 +193,28 @@ test("a peer that takes the connection and says nothing is given up after the ti
   );
 });
 
+test("a peer whose lists never end is asked a few times, and whose lengths are absurd is not believed", async () => {
+  let lists = 0;
+  const module = await odd((socket, frame) => {
+    const call = frame.body[3];
+    const answer = (...bytes: number[]) =>
+      socket.write(encodeFrame({ ...frame, options: NOTHING, body: Uint8Array.from(bytes) }));
+    if (call === 4) {
+      lists += 1;
+      answer(0, 0, 0, 4, 0, 0, 0, 2, 97, 117, 0, 0, 0, 1, lists);
+    } else if (call === 24) {
+      // CKA_WRAP_TEMPLATE of 4 GiB, without a value.
+      const attribute = [0x40, 0, 2, 0x11, 1, 0xff, 0xff, 0xff, 0xf0, 0, 0, 0, 0];
+      answer(0, 0, 0, 24, 0, 0, 0, 3, 97, 65, 117, 0, 0, 0, 1, ...attribute, 0, 0, 0, 0, 0, 0, 0, 0);
+    } else socket.write(done(frame));
+  });
+  const p11 = await initialised(module);
+  await expect(p11.call("C_GetSlotList", { tokenPresent: true })).rejects.toThrow("longer each of 5 times");
+  expect(lists).toBe(5);
+  const { values } = await p11.call("C_GetAttributeValue", { session: 1, object: 1, requests: [{ type: 0x40000211 }] });
+  expect(values.values).toEqual([{ type: 0x40000211 }]);
+});
+
 describe("a peer that goes and comes back", () => {
   test("sessions are lost, and say so; what needs none connects anew", async () => {
     const store = join(folder(), "store");

@@ -3,6 +3,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { connect, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { Duplex } from "node:stream";
 import { setTimeout as delay } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest";
 import { concat, utf8 } from "../../src/codec/bytes.ts";
@@ -12,6 +13,7 @@ import type { Fields } from "../../src/rpc/forms.ts";
 import { encodeFrame, type Frame, FrameReader } from "../../src/rpc/frames.ts";
 import { MAX_BODY } from "../../src/rpc/limits.ts";
 import { decodeResponse, encodeRequest, type Request } from "../../src/rpc/messages.ts";
+import { ServedConnection } from "../../src/rpc/server.ts";
 import { softToken } from "../../src/softtoken/index.ts";
 import type { CallName } from "../../src/spec/calls.ts";
 import { CKU } from "../../src/spec/objects.ts";
@@ -259,6 +261,38 @@ describe("a connection that is served", () => {
     expect(process.memoryUsage().rss - before).toBeLessThan(100 * 1024 * 1024);
     // Idle all the while, and still there.
     greedy.socket.destroy();
+  });
+
+  test("while answers wait for a client that does not read, nothing more is read from it, not even past its stream", async () => {
+    let release: () => void = () => undefined;
+    let received = 0;
+    const stream = new Duplex({
+      highWaterMark: 16,
+      read: () => undefined,
+      write: (_chunk, _encoding, written) => {
+        release = written;
+      },
+    });
+    // A byte of a request that never ends, each time.
+    const receive = (into: Uint8Array) => {
+      received += 1;
+      into[0] = 0;
+      return 1;
+    };
+    const shortcut = { receive, send: () => -1, yield: () => undefined };
+    const connection = new ServedConnection(stream, await provider.open(), { shortcut });
+    onTestFinished(() => void stream.destroy());
+    const body = encodeRequest({ call: "C_Initialize", fields: [MAGIC, 0, utf8("\0")] }, dialectOf(0));
+    stream.push(concat(Uint8Array.of(0), encodeFrame({ code: 1, options: NOTHING, body })));
+    await until(() => stream.writableNeedDrain);
+    await delay(20);
+    expect({ received, isPaused: stream.isPaused() }).toEqual({ received: 0, isPaused: true });
+    while (stream.writableNeedDrain) {
+      release();
+      await delay(1);
+    }
+    await until(() => !stream.isPaused());
+    expect(connection.isBusy).toBe(false);
   });
 
   test("what waits for a slot event does not keep the connection from ending", async () => {

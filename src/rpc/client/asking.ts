@@ -17,6 +17,7 @@ import { small } from "../../cryptoki/ulong.ts";
 import { kindOf, type WireAttribute, type WireRequest } from "../attributes.ts";
 import type { Dialect } from "../dialect.ts";
 import type { Fields } from "../forms.ts";
+import { MAX_BODY } from "../limits.ts";
 
 import { fromWireAttribute } from "../values.ts";
 
@@ -61,7 +62,8 @@ export function askingFor(
 
 function answerOf({ room }: Row, attribute: WireAttribute, dialect: Dialect): Answer {
   const { declared } = attribute;
-  if (declared === undefined) return {};
+  // No answer could bring more: what says so is not taken for a length to make room for.
+  if (declared === undefined || declared > MAX_BODY) return {};
   if (room === null || declared > room || isEmpty(attribute, dialect)) return { length: declared };
   const value = fromWireAttribute(attribute, dialect);
   return value === undefined ? {} : { length: declared, value };

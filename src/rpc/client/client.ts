@@ -25,6 +25,9 @@ import { type Answer, type Channel, PeerError } from "./channel.ts";
 /** What p11-kit's own client puts into the options of every call. */
 const CLIENT = utf8("client");
 
+/** How often a list is asked for that grows meanwhile. */
+const LIST_ROUNDS = 5;
+
 /** What to do about a peer that is gone. */
 const HINTS = ["its sessions are lost: open a session again, which connects anew"];
 
@@ -106,13 +109,15 @@ export class ClientConnection implements Cryptoki {
   /** A list of any length: asked for with room for more than there usually are. */
   async #list(fn: "C_GetSlotList" | "C_GetMechanismList", args: Values): Promise<Reply<FunctionName>> {
     const request = this.#request(fn, fn, args);
-    for (let asked = request; ; ) {
+    let asked = request;
+    for (let round = 0; round < LIST_ROUNDS; round += 1) {
       const { fields } = await this.#ask(fn, asked, args);
       const [list] = fields as [WireUlongs];
       if (typeof list !== "number") return toReply(fn, fields);
       if (list === 0) return toReply(fn, [[]]);
       asked = { ...request, fields: [...request.fields.slice(0, -1), list] };
     }
+    throw new CryptokiError(fn, "CKR_DEVICE_ERROR", `the peer's list was longer each of ${LIST_ROUNDS} times`);
   }
 
   async #attributes(args: Args<"C_GetAttributeValue">): Promise<Reply<"C_GetAttributeValue">> {
